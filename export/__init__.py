@@ -1,0 +1,1 @@
+"""From a checkpoint to one self-describing model file: python -m export."""

@@ -1,0 +1,1 @@
+"""The `restore` program: one file for each sub-command."""

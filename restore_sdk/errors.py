@@ -1,0 +1,181 @@
+"""Every error that restore_sdk raises on purpose.
+
+RestoreError
+|-- ImageError (also ValueError)      the image cannot be used
+|   |-- ImageShapeError               .got .want
+|   |-- ImageTypeError                .got .want
+|   |-- ImageValueError               .count (NaN or infinite values)
+|   |-- ImageReadError                .path .reason
+|   `-- ImageWriteError               .path .reason
+|-- MaskError (also ValueError)
+|-- OptionsError (also ValueError)    .name .got .want
+|-- ModelError
+|   |-- ModelNotFoundError            .name .known
+|   |-- ModelDamagedError             .path .reason
+|   |-- ModelHashError                .path .got .want
+|   `-- ModelSpecError                .reason
+|-- TilingError                       .layers (operators that read the whole image)
+|-- BackendError                      .log (the vendor's lines)
+|   |-- DeviceUnavailableError        .requested .available
+|   `-- DeviceMemoryError             .required .free .tile
+|-- MissingExtraError (also ImportError)   .module .extra
+`-- RestorerClosedError
+
+RestoreWarning (a UserWarning) is what restore_sdk warns with: the result stands, but not quite as one might think.
+
+Each message says what was got, what was wanted, and ends with the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class RestoreError(Exception):
+    """Root of all deliberate errors of restore_sdk."""
+
+
+class ImageError(RestoreError, ValueError):
+    """An image, array or file, that cannot be restored."""
+
+
+class ImageShapeError(ImageError):
+    """Wrong number of axes or channels, an empty axis, or too few pixels."""
+
+    def __init__(self, got: tuple[int, ...], want: str, remedy: str = "add, drop or slice axes before restore()") -> None:
+        super().__init__(f"image has shape {got}, expected {want}; {remedy}")
+        self.got, self.want = got, want
+
+
+class ImageTypeError(ImageError):
+    """A dtype (or a thing that is no array) whose range of values is not defined."""
+
+    def __init__(self, got: str, want: str = "uint8, uint16, float16 or float32", remedy: str = "") -> None:
+        super().__init__(f"image is {got}, expected {want}; {remedy or 'convert it, for example image.astype(np.float32)'}")
+        self.got, self.want = got, want
+
+
+class ImageValueError(ImageError):
+    """Values that no pixel can have: NaN or infinity."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"image has {count} NaN or infinite values, expected finite ones; clean it with np.nan_to_num(image)")
+        self.count = count
+
+
+class ImageReadError(ImageError):
+    """A file that does not hold a readable image."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"cannot read {path}: {reason}")
+        self.path, self.reason = Path(path), reason
+
+
+class ImageWriteError(ImageError):
+    """A target that cannot be written, or a format that cannot hold the image."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"cannot write {path}: {reason}")
+        self.path, self.reason = Path(path), reason
+
+
+class MaskError(RestoreError, ValueError):
+    """A mask that is missing, unwanted, of another size, or of the other polarity."""
+
+
+class OptionsError(RestoreError, ValueError):
+    """An option outside its range."""
+
+    def __init__(self, name: str, got: object, want: str) -> None:
+        super().__init__(f"{name}={got!r}, expected {want}; pass a value in that range")
+        self.name, self.got, self.want = name, got, want
+
+
+class ModelError(RestoreError):
+    """A model that cannot be used."""
+
+
+class ModelNotFoundError(ModelError):
+    """Neither a bundled name nor a file."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        known_names = ", ".join(known) or "none"
+        super().__init__(f"no model {name!r}; bundled models are: {known_names}; pass one of them or the path of an .onnx file")
+        self.name, self.known = name, tuple(known)
+
+
+class ModelDamagedError(ModelError):
+    """A file that is not a whole, self-contained ONNX model."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path} is not a usable ONNX model: {reason}")
+        self.path, self.reason = Path(path), reason
+
+
+class ModelHashError(ModelError):
+    """The bytes are not those that were published."""
+
+    def __init__(self, path: Path | str, got: str, want: str) -> None:
+        super().__init__(f"{path} has sha256 {got}, expected {want}; install restore-sdk again")
+        self.path, self.got, self.want = Path(path), got, want
+
+
+class ModelSpecError(ModelError):
+    """The spec stamped into the model is missing, unreadable or from a newer release."""
+
+    def __init__(self, reason: str, remedy: str = "export the model again with `python -m export onnx`") -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason = reason
+
+
+class TilingError(RestoreError, ValueError):
+    """Exact tiles were asked of a network that reads the whole image."""
+
+    def __init__(self, layers: Sequence[str], remedy: str) -> None:
+        super().__init__(f"exact tiles are impossible: {', '.join(layers)} read(s) the whole image; {remedy}")
+        self.layers = tuple(layers)
+
+
+class BackendError(RestoreError):
+    """The runtime under us failed; `log` holds its own lines."""
+
+    def __init__(self, message: str, log: Sequence[str] = ()) -> None:
+        super().__init__("\n  ".join([message, *log]))
+        self.log = tuple(log)
+
+
+class DeviceUnavailableError(BackendError):
+    """The device or backend asked for is not on this machine."""
+
+    def __init__(self, requested: str, available: Sequence[str], remedy: str) -> None:
+        super().__init__(f"{requested!r} is not available here (available: {', '.join(available) or 'none'}); {remedy}")
+        self.requested, self.available = requested, tuple(available)
+
+
+class DeviceMemoryError(BackendError):
+    """Not enough memory for one tile. Sizes in bytes, tile as (height, width) in pixels; None where unknown."""
+
+    def __init__(self, required: int | None, free: int | None, tile: tuple[int, int]) -> None:
+        known = f"required {required}, free {free} bytes"
+        super().__init__(f"out of memory on a tile of {tile} pixels ({known}); pass a smaller tile")
+        self.required, self.free, self.tile = required, free, tile
+
+
+class MissingExtraError(RestoreError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(f"{module!r} is not installed; run: pip install 'restore-sdk[{extra}]'")
+        self.module, self.extra = module, extra
+
+
+class RestorerClosedError(RestoreError):
+    """A Restorer was used after close()."""
+
+    def __init__(self) -> None:
+        super().__init__("this Restorer is closed; open a new one, or call it inside its `with` block")
+
+
+class RestoreWarning(UserWarning):
+    """The work goes on, but its result or speed may differ from what one would expect; the message says how."""

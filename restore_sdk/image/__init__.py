@@ -1,0 +1,1 @@
+"""Arrays and files: layout, padding, reading, writing, metadata."""

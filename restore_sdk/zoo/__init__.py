@@ -1,0 +1,1 @@
+"""Bundled models: small .onnx files, and models.json with the digest, licence, training data and quality of each."""

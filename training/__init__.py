@@ -1,0 +1,1 @@
+"""Training without clean targets: python -m training METHOD --config FILE."""

@@ -1,0 +1,1 @@
+"""Image folders, crops and frozen corruption."""

@@ -1,0 +1,84 @@
+"""An endless, seeded stream of crops for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from training.data.noise import Planes
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One image as it was measured: (3, H, W) float32 and its noise level in units of [0, 1]; `clean` only for comparisons."""
+
+    noisy: Planes
+    sigma: float
+    clean: Planes | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CropOptions:
+    """patch: side in pixels; batch: crops in a batch; gray_share: share of crops turned gray (the mean of the three planes, whose
+    noise is sigma / sqrt(3)), so that one network serves gray images; redraw: noise anew at each crop (needs `clean`)."""
+
+    patch: int
+    batch: int
+    gray_share: float = 0.0
+    redraw: bool = False
+    seed: int = 0
+
+
+class CropStream(IterableDataset[dict[str, Tensor]]):
+    """Batches {"noisy": (N, 3, P, P), "sigma": (N, 1, 1, 1), "clean" likewise if known}, random place and dihedral turn.
+
+    `start` makes the stream continue where an interrupted training stopped: batch k depends on the seed and k alone.
+    """
+
+    def __init__(self, observations: list[Observation], options: CropOptions, *, start: int = 0) -> None:
+        self._observations, self._options, self.start = observations, options, start
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        step = self.start
+        while True:
+            yield self._batch(np.random.default_rng([self._options.seed, step]))
+            step += 1
+
+    def _batch(self, generator: np.random.Generator) -> dict[str, Tensor]:
+        crops = [self._crop(generator) for _ in range(self._options.batch)]
+        names = [name for name in crops[0] if all(name in crop for crop in crops)]
+        return {name: torch.from_numpy(np.stack([crop[name] for crop in crops])) for name in names}
+
+    def _crop(self, generator: np.random.Generator) -> dict[str, Planes]:
+        observation = self._observations[int(generator.integers(len(self._observations)))]
+        patch = self._options.patch
+        top, left = (int(generator.integers(side - patch + 1)) for side in observation.noisy.shape[1:])
+        turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
+
+        def cut(planes: Planes) -> Planes:
+            turned = np.rot90(planes[:, top : top + patch, left : left + patch], turns, (1, 2))
+            return turned[:, :, ::-1] if mirrored else turned
+
+        crop = {"noisy": cut(observation.noisy), "sigma": np.full((1, 1, 1), observation.sigma, np.float32)}
+        if observation.clean is not None:
+            crop["clean"] = cut(observation.clean)
+        return self._grayed(self._redrawn(crop, generator), generator)
+
+    def _redrawn(self, crop: dict[str, Planes], generator: np.random.Generator) -> dict[str, Planes]:
+        if not self._options.redraw:
+            return crop
+        noise = crop["sigma"] * generator.standard_normal(crop["clean"].shape, dtype=np.float32)
+        return {**crop, "noisy": crop["clean"] + noise}
+
+    def _grayed(self, crop: dict[str, Planes], generator: np.random.Generator) -> dict[str, Planes]:
+        gray = np.float32(generator.random() < self._options.gray_share)
+        if not gray:
+            return {**crop, "gray": np.zeros((1, 1, 1), np.float32)}
+        planes = {name: np.repeat(crop[name].mean(0, keepdims=True), 3, 0) for name in ("noisy", "clean") if name in crop}
+        sigma = crop["sigma"] / np.float32(np.sqrt(3.0))
+        return {**planes, "sigma": sigma, "gray": np.ones((1, 1, 1), np.float32)}

@@ -1,0 +1,1 @@
+"""Checkpoints, metrics, run folders and the trainer."""

@@ -1,0 +1,51 @@
+"""How much of a training is done, by steps or by seconds, and the learning rate that follows from it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Budget:
+    """Counts steps and the seconds spent training (kept over interruptions); one of the two ends the training."""
+
+    max_steps: int
+    max_seconds: float | None = None
+    steps: int = 0
+    seconds: float = 0.0
+    _since: float | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """The clock runs from here."""
+        self._since = time.monotonic()
+
+    def stop(self) -> None:
+        """The clock stands still, for example while validating."""
+        self.seconds, self._since = self.elapsed, None
+
+    def take_step(self) -> None:
+        """One more optimiser step."""
+        self.steps += 1
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, all sessions together."""
+        return self.seconds + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, 0 to 1."""
+        by_time = 0.0 if self.max_seconds is None else self.elapsed / self.max_seconds
+        return min(1.0, max(self.steps / self.max_steps, by_time))
+
+    @property
+    def spent(self) -> bool:
+        """Whether training should end."""
+        return self.progress >= 1.0
+
+    def learning_rate_factor(self, warmup_steps: int) -> float:
+        """Linear warm-up, then half a cosine down to 0 at the end of the budget."""
+        warm = min(1.0, (self.steps + 1) / (warmup_steps + 1))
+        return warm * 0.5 * (1.0 + math.cos(math.pi * self.progress))

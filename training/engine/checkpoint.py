@@ -1,0 +1,68 @@
+"""model.safetensors: the EMA weights and a JSON card that says what they are. No pickle, nothing to execute."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from training.engine.files import replacing
+from training.networks.table import build_network
+
+CARD_KEY = "restore_sdk.checkpoint"
+FILE_NAME = "model.safetensors"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or not one of ours."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; pass a run folder or its {FILE_NAME} as written by `python -m training`")
+        self.path, self.reason = path, reason
+
+
+def save_network(path: Path, network: nn.Module, card: Mapping[str, Any]) -> None:
+    """Write weights and card to `path` (created or replaced whole). card["network"] must rebuild it through build_network."""
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata={CARD_KEY: json.dumps(dict(card), sort_keys=True)})
+
+
+def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Network in eval mode and its card, from a model.safetensors or the run folder that holds one. Raises CheckpointError."""
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise CheckpointError(file, "no such file")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            card = _card(file, opened.metadata())
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as exc:
+        raise CheckpointError(file, f"not a safetensors file ({exc})") from exc
+    return _network(file, card, weights), card
+
+
+def _card(file: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    try:
+        card = json.loads((metadata or {})[CARD_KEY])
+    except KeyError:
+        raise CheckpointError(file, f"it has no {CARD_KEY!r} card") from None
+    except ValueError as exc:
+        raise CheckpointError(file, f"its card is not JSON ({exc})") from exc
+    if not isinstance(card, dict) or not isinstance(card.get("network"), dict):
+        raise CheckpointError(file, "its card does not describe a network")
+    return card
+
+
+def _network(file: Path, card: Mapping[str, Any], weights: Mapping[str, Any]) -> nn.Module:
+    try:
+        network = build_network(card["network"])
+        network.load_state_dict(weights)
+    except (ValueError, RuntimeError) as exc:
+        raise CheckpointError(file, str(exc)) from exc
+    return network.eval()

@@ -1,0 +1,106 @@
+"""One TOML file, `--set key=value` on top, checked by pydantic; every unknown or ill-typed key is named."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class ConfigError(ValueError):
+    """A configuration that is missing, not TOML, or has unknown or ill-typed keys."""
+
+
+class Section(BaseModel):
+    """A table of the configuration: no unknown key, no change after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainerConfig(Section):
+    """The loop. Training ends at max_steps or max_seconds, whichever comes first; the cosine schedule follows the larger share."""
+
+    max_steps: int = Field(default=1_000_000, ge=1)
+    max_seconds: float | None = Field(default=None, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    validate_every: int = Field(default=2000, ge=1)  # steps
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    threads: int | None = Field(default=None, ge=1)  # of the CPU; None: PyTorch's choice
+    seed: int = 0
+
+
+class RunConfig(Section):
+    """What every method has; methods add their own tables."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    run_root: Path = Path("runs")
+    licence: str = ""
+    trainer: TrainerConfig = TrainerConfig()
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def read_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and check a configuration. Raises ConfigError."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {path}: {exc}; pass --config with a TOML file such as configs/denoise.toml") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path} is not TOML: {exc}") from exc
+    for override in overrides:
+        _override(values, override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as exc:
+        raise ConfigError(f"{path}: " + "; ".join(_problem(error) for error in exc.errors())) from exc
+
+
+def to_toml(config: RunConfig) -> str:
+    """The resolved configuration as TOML; read_config reads it back to an equal one."""
+    values = config.model_dump(mode="json", exclude_none=True)
+    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+    lines = [f"{name} = {_value(value)}" for name, value in values.items() if name not in tables]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    return json.dumps(value)  # strings, numbers, booleans and flat lists read the same in TOML
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override!r} is not key=value, for example --set trainer.learning_rate=5e-4")
+    *tables, last = key.strip().split(".")
+    target = values
+    for table in tables:
+        target = target.setdefault(table, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override!r}: {table!r} is not a table")
+    target[last] = _parsed(text.strip())
+
+
+def _parsed(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    key = ".".join(map(str, error["loc"])) or "configuration"
+    got = "" if error["type"] in ("missing", "extra_forbidden") else f", got {error['input']!r}"
+    message = "unknown key" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{key}: {message}{got}"

@@ -1,0 +1,32 @@
+"""The table of methods. A new one is a line here and a folder beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.engine.config import RunConfig
+from training.engine.fit import Run
+from training.self_supervised.config import SelfSupervisedConfig
+from training.self_supervised.run import make_run as make_self_supervised
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """config: its pydantic model; make_run: from the configuration to a Run; summary: one line for --help."""
+
+    config: type[RunConfig]
+    make_run: Callable[[Any], Run]
+    summary: str
+
+
+METHODS: Mapping[str, Method] = {
+    "self_supervised": Method(SelfSupervisedConfig, make_self_supervised, "denoisers from one noisy observation of each image"),
+}
+
+
+def with_data(overrides: list[str], folder: Path | None) -> list[str]:
+    """Overrides plus the one that `--data DIR` stands for."""
+    return overrides if folder is None else [*overrides, f'data.folders=["{folder.as_posix()}"]']

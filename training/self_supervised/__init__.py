@@ -1,0 +1,1 @@
+"""Self-supervised denoisers: R2R, SURE and Neighbor2Neighbor."""

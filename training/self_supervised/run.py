@@ -1,0 +1,97 @@
+"""From a configuration to a Run: images, their one observation each, network, card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from training.data.crops import CropOptions, CropStream, Observation
+from training.data.folder import Folder, load_folders
+from training.data.noise import as_planes, estimate_sigma, observe
+from training.engine.budget import Budget
+from training.engine.fit import Run
+from training.self_supervised import network
+from training.self_supervised.config import DataConfig, SelfSupervisedConfig
+from training.self_supervised.module import SelfSupervisedModule
+from training.self_supervised.validation import HeldOut, SampleGrid
+
+NOISE_IN_WORDS = {
+    "frozen": "one frozen realisation of Gaussian noise for each image",
+    "redrawn": "Gaussian noise redrawn from the clean image at each crop (not noisy-only)",
+    "measured": "the images' own noise",
+}
+
+
+def make_observation(folder: Folder, index: int, config: SelfSupervisedConfig) -> Observation:
+    """The observation of image `index`: deterministic in the seed and the index."""
+    image, data = folder.images[index], config.data
+    if data.noise == "measured":
+        planes = as_planes(image)
+        return Observation(planes, estimate_sigma(planes))
+    noisy, sigma = observe(image, config.trainer.seed, index, data.sigma)
+    keeps_clean = data.noise == "redrawn" or config.loss.kind == "supervised"
+    return Observation(noisy, sigma, as_planes(image) if keeps_clean else None)
+
+
+def split(count: int, every: int) -> tuple[list[int], list[int]]:
+    """Indices for training and for validation: every `every`-th image is held out, at least one on each side."""
+    held_out = [index for index in range(count) if index % every == every - 1] or [count - 1]
+    kept = [index for index in range(count) if index not in set(held_out)]
+    return kept or held_out, held_out
+
+
+def make_run(config: SelfSupervisedConfig) -> Run:
+    """Load the data and build everything. Raises DataError."""
+    lightning.seed_everything(config.trainer.seed, verbose=False)
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    folder = load_folders(config.data.folders, min_side=config.data.patch)
+    kept, held_out = split(len(folder.images), config.data.validation_every)
+    built = network.build(config.network)
+    budget = Budget(config.trainer.max_steps, config.trainer.max_seconds)
+    return Run(
+        config=config,
+        module=SelfSupervisedModule(built, config, budget),
+        budget=budget,
+        card=lambda: make_card(config, budget, folder, len(kept)),
+        batches=CropStream([make_observation(folder, index, config) for index in kept], crop_options(config)),
+        validation=DataLoader(HeldOut([as_planes(folder.images[i]) for i in held_out], 16, config.trainer.seed), batch_size=1),
+        callbacks=[SampleGrid(config.run_root / config.name)],
+    )
+
+
+def crop_options(config: SelfSupervisedConfig) -> CropOptions:
+    """The part of the configuration that the crops need."""
+    data: DataConfig = config.data
+    redraw = data.noise == "redrawn"
+    return CropOptions(patch=data.patch, batch=data.batch, gray_share=data.gray_share, redraw=redraw, seed=config.trainer.seed)
+
+
+def make_card(config: SelfSupervisedConfig, budget: Budget, folder: Folder, trained: int) -> Mapping[str, Any]:
+    """What the checkpoint says of itself; `export` copies it into the model file."""
+    low, high = config.data.sigma
+    levels = "" if config.data.noise == "measured" else f", sigma uniform over {low:g} to {high:g} / 255"
+    return {
+        "name": config.name,
+        "method": "self_supervised",
+        "task": "denoise",
+        "network": network.describe(config.network),
+        "loss": config.loss.model_dump(mode="json"),
+        "corruption": NOISE_IN_WORDS[config.data.noise] + levels,
+        "trained_on": config.data.description or f"{trained} images",
+        "terms": config.data.terms,
+        "licence": config.licence,
+        "clean_targets": config.loss.kind == "supervised",
+        "images": trained,
+        "skipped": len(folder.unreadable) + len(folder.too_small),
+        "steps": budget.steps,
+        "seconds": round(budget.elapsed, 1),
+        "seed": config.trainer.seed,
+        "torch": str(torch.__version__),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
