@@ -1,0 +1,8 @@
+"""`python -m restore_sdk` is the program `restore`."""
+
+from __future__ import annotations
+
+from restore_sdk.cli.main import main
+
+if __name__ == "__main__":
+    main()

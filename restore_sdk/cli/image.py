@@ -1,0 +1,69 @@
+"""`restore image`: its flags, and what they mean to the SDK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from restore_sdk.cli.console import errors_reported
+from restore_sdk.cli.flags import Debug, Json, Metadata, Settings
+from restore_sdk.options import TileChoice, tile_options
+
+Inputs: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(metavar="IN", help="Image files, folders with all below them, or quoted globs, ** too."),
+]
+Out: TypeAlias = Annotated[
+    str, typer.Option("--out", "-o", metavar="OUT", help="A file for one input file, else a folder; the tree below IN is kept.")
+]
+Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="A bundled model's name, or the path of an .onnx file.")]
+BackendName: TypeAlias = Annotated[str, typer.Option("--backend", metavar="auto|onnxruntime", help="What runs the model.")]
+Device: TypeAlias = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where it runs; cuda:N: GPU number N.")]
+Tile: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--tile",
+        metavar="auto|exact|fast|N",
+        help="How large images are cut: by the memory at hand, with the same bits as the whole image (auto, exact), "
+        "with a smaller halo (fast), or exact with cores of N pixels.",
+    ),
+]
+Keep: TypeAlias = Annotated[Metadata, typer.Option("--metadata", help="Keep or strip EXIF and colour profile.")]
+Compare: TypeAlias = Annotated[
+    Path | None, typer.Option("--compare", metavar="STRIP.png", help="Also write a before | after strip; for one input only.")
+]
+Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace targets that exist, the input itself included.")]
+Threads: TypeAlias = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads; one for each physical core if left out.")
+]
+
+
+def image(
+    inputs: Inputs,
+    *,
+    out: Out,
+    model: Model = "denoise",
+    backend: BackendName = "auto",
+    device: Device = "auto",
+    tile: Tile = "auto",
+    metadata: Keep = Metadata.KEEP,
+    compare: Compare = None,
+    overwrite: Overwrite = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Restore image files, folders or globs."""
+    with errors_reported("image", as_json=as_json, debug=debug, files=[]):
+        from restore_sdk.cli.restoring import restore_images  # noqa: PLC0415 loads numpy and OpenCV
+
+        settings = Settings(model, backend, device, tile_choice(tile), threads, metadata, overwrite, compare)
+        code = restore_images(inputs, out, settings, as_json=as_json, debug=debug)
+    raise typer.Exit(code)
+
+
+def tile_choice(text: str) -> TileChoice:
+    """--tile as the SDK takes it. Raises OptionsError."""
+    return tile_options(int(text) if text.isdecimal() else text)  # type: ignore[arg-type]

@@ -1,0 +1,93 @@
+"""`restore models`: what is bundled, what each promises, and whether its bytes are those that were published."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from restore_sdk.cli.console import complain, error_record, errors_reported, say, say_json
+from restore_sdk.cli.exit_codes import ExitCode, exit_code
+from restore_sdk.cli.flags import Debug, Json
+from restore_sdk.errors import ModelError, ModelNotFoundError
+from restore_sdk.zoo.registry import ZooEntry, list_models, verify_model
+
+models = typer.Typer(help="List, show and verify the bundled models.", no_args_is_help=True)
+
+
+@models.command("list")
+def list_command(as_json: Json = False, debug: Debug = False) -> None:
+    """List the bundled models, one line each."""
+    with errors_reported("models list", as_json=as_json, debug=debug):
+        entries = list_models()
+        if as_json:
+            say_json({"command": "models list", "exit_code": 0, "models": [_record(entry) for entry in entries]})
+        for entry in () if as_json else entries:
+            say(f"{entry.name:<16} {entry.task:<14} {entry.size / 1e6:6.2f} MB  {entry.licence:<12} {entry.summary}")
+
+
+@models.command()
+def show(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False, debug: Debug = False) -> None:
+    """Show one bundled model: file, hash, licence, training data and its terms, measured quality."""
+    with errors_reported("models show", as_json=as_json, debug=debug):
+        record = _record(_entry(name))
+        if as_json:
+            say_json({"command": "models show", "exit_code": 0, "model": record})
+        else:
+            _say_record(record)
+
+
+@models.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; all of them if left out.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare the bytes of the bundled models with the published hashes."""
+    with errors_reported("models verify", as_json=as_json, debug=debug):
+        names = [entry.name for entry in list_models()] if name is None else [_entry(name).name]
+        problems = {model: _problem(model, debug=debug) for model in names}
+        failures = [exit_code(problem) for problem in problems.values() if problem is not None]
+        code = max(failures, default=ExitCode.OK)
+        if as_json:
+            say_json({"command": "models verify", "exit_code": int(code), "models": _verdicts(problems)})
+        for model, problem in () if as_json else problems.items():
+            say(f"{model:<16} {'ok' if problem is None else 'FAILED'}")
+    raise typer.Exit(code)
+
+
+def _problem(name: str, *, debug: bool) -> ModelError | None:
+    try:
+        verify_model(name)
+    except ModelError as exc:
+        complain(exc, debug=debug)
+        return exc
+    return None
+
+
+def _verdicts(problems: Mapping[str, ModelError | None]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "ok": problem is None, "error": None if problem is None else error_record(problem)}
+        for name, problem in problems.items()
+    ]
+
+
+def _entry(name: str) -> ZooEntry:
+    entries = {entry.name: entry for entry in list_models()}
+    if name not in entries:
+        raise ModelNotFoundError(name, tuple(entries))
+    return entries[name]
+
+
+def _record(entry: ZooEntry) -> dict[str, Any]:
+    return {**dataclasses.asdict(entry), "path": str(entry.path)}
+
+
+def _say_record(record: Mapping[str, Any]) -> None:
+    for key, value in record.items():
+        if key != "quality":
+            say(f"{key:<12} {value}")
+    for measured in record["quality"]:
+        say("quality      " + "  ".join(f"{key} {value}" for key, value in measured.items()))

@@ -1,0 +1,149 @@
+"""Which files go where: IN... and OUT of `restore image` become jobs, and what cannot work is refused before anything is done."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from restore_sdk.cli.exit_codes import UsageError
+from restore_sdk.errors import ImageReadError
+
+OVERWRITE = "pass --overwrite to replace it, or another OUT"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input file and the path it keeps below a folder OUT."""
+
+    path: Path
+    below_out: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file to restore. `exists`: the target is there already."""
+
+    source: Path
+    target: Path
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything IN stands for: `jobs`, and `missing` for what is not there."""
+
+    jobs: tuple[Job, ...]
+    missing: tuple[ImageReadError, ...]
+
+
+def plan_work(
+    patterns: Sequence[str], out: str, *, readable: Collection[str], writable: Collection[str], overwrite: bool
+) -> Work:
+    """Expand files, folders and globs, and give each file its target.
+
+    `readable` and `writable` are suffixes in lower case, with the dot: of what to look for in folders, and of what OUT may be.
+    OUT is a file for one input file, else a folder. Raises UsageError where OUT does not fit, where two inputs would get one
+    target, where a target is an input, or exists although it was named itself; the last two are allowed by `overwrite`.
+    """
+    found: dict[tuple[Path, Path], Source] = {}
+    missing: list[ImageReadError] = []
+    folder = Path(out).expanduser()
+    for pattern in patterns:
+        sources = list(_expanded(pattern, folder, readable))
+        for source in sources:
+            found.setdefault((_key(source.path), source.below_out), source)
+        missing += [] if sources else [_nothing_there(pattern)]
+    files = list(found.values())
+    one_target = _is_one_target(patterns, files, out, writable)
+    jobs = tuple(_job(source, folder if one_target else folder / source.below_out) for source in files)
+    _check_targets(jobs, overwrite)
+    if one_target and jobs[0].exists and not overwrite:
+        raise UsageError(f"{out} exists; {OVERWRITE}")
+    return Work(jobs, tuple(missing))
+
+
+def _expanded(pattern: str, out: Path, suffixes: Collection[str]) -> Iterator[Source]:
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        yield from _below(path, _walked(path, out), suffixes)
+    elif path.exists():
+        yield Source(path, Path(path.name))
+    elif glob.has_magic(pattern):
+        matches = (Path(match) for match in sorted(glob.glob(str(path), recursive=True)))
+        yield from _below(_fixed_part(path), (match for match in matches if match.is_file()), suffixes)
+
+
+def _below(folder: Path, files: Iterable[Path], suffixes: Collection[str]) -> Iterator[Source]:
+    for path in files:
+        if path.suffix.lower() in suffixes:
+            yield Source(path, path.relative_to(folder))
+
+
+def _walked(folder: Path, out: Path) -> Iterator[Path]:
+    """Files below `folder`, in order, without hidden ones and without those below OUT, which are results of an earlier run."""
+    results = _key(out)
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and _key(Path(place, name)) != results)
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folders of a glob before its first wildcard: what lies below them is kept below OUT."""
+    fixed = list(pattern.parts)
+    while any(glob.has_magic(part) for part in fixed):
+        fixed.pop()
+    return Path(*fixed)
+
+
+def _nothing_there(pattern: str) -> ImageReadError:
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        return ImageReadError(pattern, "the folder holds no file with the suffix of an image; name the files themselves")
+    reason = "no image matches" if glob.has_magic(pattern) else "there is no such file or folder"
+    return ImageReadError(pattern, f"{reason}; check the path")
+
+
+def _is_one_target(patterns: Sequence[str], files: Sequence[Source], out: str, writable: Collection[str]) -> bool:
+    """True where OUT is a file. Raises UsageError where it is neither a file for one input nor a folder for several."""
+    path = Path(out).expanduser()
+    looks_like_image = path.suffix.lower() in writable
+    if not files or path.is_dir() or out.endswith(("/", os.sep)):
+        return False
+    if len(patterns) == 1 and len(files) == 1 and not Path(patterns[0]).expanduser().is_dir():
+        if looks_like_image:
+            return True
+        if Path(patterns[0]).expanduser().exists():
+            raise UsageError(
+                f"OUT {out!r} has no suffix of an image that can be written; add .png, .jpg or .tif, or a trailing / for a folder"
+            )
+    if path.exists() or looks_like_image:
+        raise UsageError(f"OUT {out!r} is a file, but several inputs, or a folder, need a folder; name a folder")
+    return False
+
+
+def _job(source: Source, target: Path) -> Job:
+    return Job(source.path, target, target.exists())
+
+
+def _check_targets(jobs: Sequence[Job], overwrite: bool) -> None:
+    """Each target once, and no input lost: neither its own nor another's, unless `overwrite` allows its own."""
+    taken: dict[Path, Path] = {}
+    inputs = {_key(job.source) for job in jobs}
+    for job in jobs:
+        target = _key(job.target)
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {job.source} would both become {job.target}; restore them into two folders")
+        taken[target] = job.source
+        if target == _key(job.source):
+            if not overwrite:
+                raise UsageError(f"{job.source} would be replaced by its own result; {OVERWRITE}")
+        elif target in inputs:
+            raise UsageError(f"{job.target}, the target of {job.source}, is itself an input; name another OUT")
+
+
+def _key(path: Path) -> Path:
+    """The same for every spelling of one path."""
+    return Path(os.path.normcase(path.resolve()))

@@ -1,0 +1,227 @@
+"""Image arrays as users have them, and the float planes that a network reads: one tile at a time, never the whole image.
+
+An image is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, float16 or float32; 4 channels are colour and alpha.
+1.0 in the planes stands for 255, 65535 or 1.0. Gray goes into a 3-channel network as three equal planes and comes back as
+their mean. Alpha never reaches the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restore_sdk.errors import ImageShapeError, OptionsError
+from restore_sdk.image.padding import first_source, reflect_border
+from restore_sdk.image.validation import WHITE, check_array, check_finite, check_shape
+from restore_sdk.options import ChannelOrder
+
+FloatNCHW: TypeAlias = NDArray[np.float32]
+
+_STRIP = 1 << 17  # pixels converted in one go, so that the intermediate values stay in the processor's cache
+_SMALL = 1 << 16  # values; below it one strided division is faster than a division and a split
+_FLOAT16_LIMITS = (-65504.0, 65504.0)
+_ORDERS = get_args(ChannelOrder)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What an image array is. `channels` is 0 for (H, W); height and width in pixels."""
+
+    height: int
+    width: int
+    channels: int
+    dtype: np.dtype[Any]
+    order: ChannelOrder = "rgb"
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.channels == 4
+
+    @property
+    def is_gray(self) -> bool:
+        return self.channels < 3
+
+    @property
+    def scale(self) -> int:
+        """The value that stands for 1.0: 255, 65535 or 1."""
+        return WHITE[f"{self.dtype.kind}{self.dtype.itemsize}"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array, and of its result at scale 1."""
+        return self.scaled_shape(1)
+
+    def scaled_shape(self, scale: int) -> tuple[int, ...]:
+        """Shape of the result when each pixel becomes scale x scale pixels."""
+        sides = (self.height * scale, self.width * scale)
+        return (*sides, self.channels) if self.channels else sides
+
+
+def inspect(image: object, *, order: ChannelOrder = "rgb", min_size: int = 1) -> Layout:
+    """Validate an image, which is neither copied nor written to; any strides and byte order, read-only too.
+
+    order     of the colour channels: "rgb", or "bgr" as OpenCV has them
+    min_size  the shortest side that the network restores, pixels
+
+    Values of floats may leave [0, 1] (noise does). Raises ImageTypeError, ImageShapeError, ImageValueError (NaN, infinity),
+    OptionsError.
+    """
+    if order not in _ORDERS:
+        raise OptionsError("channel_order", order, "'rgb' or 'bgr'")
+    pixels = check_array(image)
+    shape = pixels.shape
+    check_shape(shape, min_size)
+    if pixels.dtype.kind == "f":
+        check_finite(pixels)
+    return Layout(shape[0], shape[1], shape[2] if len(shape) == 3 else 0, pixels.dtype, order)
+
+
+def read_tile(image: NDArray[Any], layout: Layout, rows: slice, columns: slice, *, channels: int = 3) -> FloatNCHW:
+    """Pixels [rows, columns] as new C-contiguous float32 (1, channels, h, w) planes, red first, nominally in [0, 1].
+
+    rows, columns  slices (start, stop; no step) in pixels of the padded image: what lies beyond the bottom and right border is
+                   the whole image's reflection (np.pad "reflect"), whatever the tile
+    channels       of the network: 3, or 1 (gray images only)
+
+    Only these pixels are converted. Raises ImageShapeError for a colour image and a 1-channel network.
+    """
+    _check_channels(layout, channels)
+    top = first_source(rows.start, rows.stop, layout.height)
+    left = first_source(columns.start, columns.stop, layout.width)
+    planes = np.empty((1, channels, rows.stop - top, columns.stop - left), np.float32)
+    source = np.asarray(image[top : rows.stop, left : columns.stop])
+    height, width = source.shape[:2]
+    _to_planes(source, layout, planes[0, :, :height, :width])
+    reflect_border(planes, height, width)
+    return np.ascontiguousarray(planes[:, :, rows.start - top :, columns.start - left :])
+
+
+def new_output(image: NDArray[Any], layout: Layout, *, scale: int = 1) -> NDArray[Any]:
+    """An array for the result, (H * scale, W * scale[, C]) of the image's dtype; alpha is filled in, the rest is not yet."""
+    output = np.empty(layout.scaled_shape(scale), layout.dtype)
+    if layout.has_alpha:
+        alpha = np.asarray(image[..., 3])
+        output[..., 3] = alpha if scale == 1 else _enlarged(alpha, scale)
+    return output
+
+
+def write_tile(
+    output: NDArray[Any], layout: Layout, rows: slice, columns: slice, tile: FloatNCHW, *, scale: int = 1, clip: bool = True
+) -> None:
+    """Convert `tile`, float32 (1, 3 or 1, h * scale, w * scale), into `output`, an array as new_output() makes it.
+
+    rows, columns  where the tile lies: slices in pixels of the padded image before scaling; what lies beyond the true image is
+                   dropped
+    clip           limit floats to [0, 1]; float16 is always limited to what it can hold, integers to their range, and these
+                   are rounded half to even (NaN becomes 0)
+
+    `tile` is not written to. Raises OptionsError for a tile that does not fit its place.
+    """
+    target = output[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
+    planes = tile[0, :, : target.shape[0], : target.shape[1]]
+    _check_tile(planes, layout, target)
+    if target.ndim == 2:
+        target = target[..., np.newaxis]
+    if layout.is_gray and len(planes) == 3:
+        planes = _mean(planes)
+    elif layout.order == "bgr":
+        planes = planes[::-1]
+    convert = _from_planes_to_integers if layout.dtype.kind == "u" else _from_planes_to_floats
+    for strip in _strips(*target.shape[:2]):
+        convert(planes[:, strip], target[strip], layout.scale, clip)
+
+
+def _check_channels(layout: Layout, channels: int) -> None:
+    if channels not in (1, 3):
+        raise OptionsError("channels", channels, "a network of 1 or 3 channels")
+    if channels == 1 and not layout.is_gray:
+        want = "a gray image (H, W) for a network of one channel"
+        raise ImageShapeError(layout.shape, want, "convert it with cv2.cvtColor, or choose a model with three channels")
+
+
+def _check_tile(planes: NDArray[np.float32], layout: Layout, target: NDArray[Any]) -> None:
+    channels = (1, 3) if layout.is_gray else (3,)
+    if len(planes) not in channels or planes.shape[1:] != target.shape[:2]:
+        want = f"{' or '.join(map(str, channels))} planes of at least {target.shape[0]} x {target.shape[1]} pixels"
+        raise OptionsError("tile", planes.shape, want)
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    rows = max(1, _STRIP // max(1, width))
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _to_planes(source: NDArray[Any], layout: Layout, planes: NDArray[np.float32]) -> None:
+    """Fill (3 or 1, h, w) from an (h, w) or (h, w, C) array of any strides."""
+    if layout.is_gray:
+        gray = source if source.ndim == 2 else source[..., 0]
+        _divide(gray, layout.scale, planes[0])
+        planes[1:] = planes[0]
+        return
+    ordered = planes if layout.order == "rgb" else planes[::-1]
+    if layout.channels == 3 and source.size >= _SMALL:
+        for strip in _strips(*source.shape[:2]):
+            cv2.split(_divide(source[strip], layout.scale), list(ordered[:, strip]))
+    else:
+        _divide(source[..., :3].transpose(2, 0, 1), layout.scale, ordered)
+
+
+def _divide(source: NDArray[Any], white: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """source / white in float32, correctly rounded; for white = 1 the very values."""
+    if out is None:
+        out = np.empty(source.shape, np.float32)
+    if white == 1:
+        np.copyto(out, source)
+    else:
+        np.divide(source, white, out=out, dtype=np.float32)
+    return out
+
+
+def _mean(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of three planes as one, written so that three equal planes give their very value."""
+    first = planes[0]
+    with np.errstate(invalid="ignore", over="ignore"):  # a network that leaves the range of float32 gives NaN, not a warning
+        mean: NDArray[np.float32] = planes[1] - first
+        mean += planes[2] - first
+        mean /= 3
+        mean += first
+    return mean[np.newaxis]
+
+
+def _from_planes_to_integers(planes: NDArray[np.float32], target: NDArray[Any], white: int, _clip: bool) -> None:
+    depth = cv2.CV_8U if white == 255 else cv2.CV_16U
+    converted = []
+    for plane in planes:
+        limited = cv2.threshold(plane, 1.0, 0.0, cv2.THRESH_TRUNC)[1]  # addWeighted wraps where value * white leaves int32
+        converted.append(cv2.addWeighted(limited, white, limited, 0.0, 0.0, dtype=depth))
+    if _is_interleaved(target):
+        cv2.merge(converted, target)
+        return
+    for channel, plane in enumerate(converted):
+        target[..., channel] = plane
+
+
+def _from_planes_to_floats(planes: NDArray[np.float32], target: NDArray[Any], _white: int, clip: bool) -> None:
+    limits = (0.0, 1.0) if clip else _FLOAT16_LIMITS if target.itemsize == 2 else None
+    for channel, plane in enumerate(planes):
+        target[..., channel] = plane if limits is None else np.clip(plane, *limits)
+
+
+def _is_interleaved(target: NDArray[Any]) -> bool:
+    """True for three native channels side by side, which OpenCV writes in place."""
+    size = target.itemsize
+    return target.shape[2] == 3 and target.strides[1:] == (3 * size, size) and target.strides[0] > 0 and target.dtype.isnative
+
+
+def _enlarged(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
+    """Bicubic, without its overshoot: an opaque alpha stays opaque."""
+    working = np.ascontiguousarray(alpha, dtype=alpha.dtype.newbyteorder("=") if alpha.dtype.kind == "u" else np.float32)
+    size = (working.shape[1] * scale, working.shape[0] * scale)
+    enlarged: NDArray[Any] = cv2.resize(working, size, interpolation=cv2.INTER_CUBIC)
+    np.clip(enlarged, working.min(), working.max(), out=enlarged)
+    return enlarged

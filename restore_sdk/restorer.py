@@ -1,0 +1,286 @@
+"""Restorer: an image in, the restored image out, whatever its size and wherever the network runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import EllipsisType, TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore_sdk import __version__
+from restore_sdk.backends.opening import open_backend
+from restore_sdk.errors import MaskError, OptionsError, RestorerClosedError
+from restore_sdk.image.files import ImageFile, read_image, write_image
+from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
+from restore_sdk.image.targets import check_holds, check_paths
+from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
+from restore_sdk.spec import ModelSpec
+from restore_sdk.tiling.choice import Planner
+from restore_sdk.tiling.plan import Span, TilePlan
+from restore_sdk.tiling.walk import walk
+from restore_sdk.zoo.registry import find_model
+
+if TYPE_CHECKING:
+    from restore_sdk.backends.base import Backend
+
+Image: TypeAlias = NDArray[Any]
+TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
+MetadataChoice: TypeAlias = Literal["keep", "strip"]
+Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What restore_file did."""
+
+    source: Path
+    target: Path
+    width: int  # of the target, pixels
+    height: int
+    tiles: int
+    seconds: float  # reading and writing included
+    notices: tuple[str, ...] = ()  # what could not be taken over from the source, in words
+
+
+class Restorer:
+    """One model on one device.
+
+    Any number of threads may call any method of one Restorer at once; the results have the same bits as from one thread.
+    close() is safe at any time: calls that run either finish or raise RestorerClosedError.
+
+    model          a bundled name, the path of an .onnx file, or an opened Backend: it stays yours to close, and `backend`,
+                   `device` and `threads`, which say how a file is opened, do not matter
+    backend        "auto" or "onnxruntime"
+    device         "auto", "cpu", "cuda" or "cuda:N"; report() says what was got, an explicit wish is never replaced in silence
+    tile           how large images are cut: "auto" and "exact" (the same bits as the whole image at once), "fast" (a smaller
+                   halo), a core size in pixels, TileOptions, or None (never)
+    channel_order  of colour images: "rgb", or "bgr" as OpenCV has them
+    clip           limit the result of float images to [0, 1]; integers always end in their own range
+    threads        for one operator on the CPU; None: one for each physical core
+
+    Raises ModelError, BackendError, OptionsError, MissingExtraError.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Backend = "denoise",
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        tile: TileChoice = "auto",
+        channel_order: ChannelOrder = "rgb",
+        clip: bool = True,
+        threads: int | None = None,
+    ) -> None:
+        if channel_order not in get_args(ChannelOrder):
+            raise OptionsError("channel_order", channel_order, "'rgb' or 'bgr'")
+        self._tile, self._order, self._clip = tile_options(tile), channel_order, clip
+        self._owned = isinstance(model, str | os.PathLike)
+        if isinstance(model, str | os.PathLike):
+            path, sha256 = find_model(model)
+            model = open_backend(path, sha256=sha256, backend=backend, device=device, threads=threads)
+        if not hasattr(model, "infer"):
+            raise OptionsError("model", model, "a bundled name, the path of an .onnx file, or an opened Backend")
+        self._backend: Backend | None = model
+        self._spec = model.spec
+        self._planner = Planner(model.spec)
+        self._last_plan: TilePlan | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model promises; there after close() too."""
+        return self._spec
+
+    def restore(
+        self,
+        image: Image,
+        mask: NDArray[Any] | None = None,
+        *,
+        channel_order: ChannelOrder | None = None,
+        clip: bool | None = None,
+        tile: TileChoice | EllipsisType = ...,
+        on_tile: TileCallback | None = None,
+    ) -> Image:
+        """Restore one image.
+
+        image    (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 in [0, 255], uint16 in [0, 65535], or float16 or float32,
+                 nominally in [0, 1]: noise may leave the range and is not clipped on the way in. Any strides; never written to.
+                 Gray is restored as a colour image of equal planes; a fourth channel, alpha, is carried through.
+        mask     (H, W), True or 255 where pixels are to be filled; only for models whose spec.inputs has "mask"
+        on_tile  called with (tiles done, tiles in all) after each tile
+
+        The other arguments stand for the constructor's on this call. Returns a new array of the same dtype and channels,
+        (H * scale, W * scale). Raises ImageError, MaskError, OptionsError, TilingError, BackendError, RestorerClosedError.
+        """
+        self._opened()
+        self._check_mask(mask)
+        order, clip = channel_order or self._order, self._clip if clip is None else clip
+        return self._restore(image, order, clip, self._options(tile), on_tile)[0]
+
+    __call__ = restore
+
+    def restore_many(
+        self,
+        images: Iterable[Image],
+        *,
+        channel_order: ChannelOrder | None = None,
+        clip: bool | None = None,
+        tile: TileChoice | EllipsisType = ...,
+    ) -> Iterator[Image]:
+        """Restore images in their order, each when it is asked for: one input and one result are held at a time.
+
+        Arguments and errors as for restore(); an error ends the iteration.
+        """
+        self._opened()
+        return (self.restore(image, channel_order=channel_order, clip=clip, tile=tile) for image in images)
+
+    def restore_file(
+        self,
+        source: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        metadata: MetadataChoice = "keep",
+        tile: TileChoice | EllipsisType = ...,
+        on_tile: TileCallback | None = None,
+    ) -> FileReport:
+        """Restore an image file into another, in the format that the target's suffix names.
+
+        overwrite  replace a target that exists, the source itself included. The target is complete or untouched, never half.
+        metadata   "keep" EXIF, colour profile and resolution, or "strip" them; the pixels are upright either way
+
+        The other arguments as for restore(). Raises ImageReadError, ImageWriteError, OptionsError, and what restore() raises.
+        """
+        started = time.perf_counter()
+        self._opened()
+        if metadata not in get_args(MetadataChoice):
+            raise OptionsError("metadata", metadata, "'keep' or 'strip'")
+        source, target = Path(source), Path(target)
+        check_paths(source, target, overwrite=overwrite)
+        file = read_image(source)
+        check_holds(target, file.pixels)
+        restored, plan = self._restore(file.pixels, "rgb", self._clip, self._options(tile), on_tile)
+        kept = file if metadata == "keep" else ImageFile(file.pixels, lossless=file.lossless)
+        notices = write_image(target, dataclasses.replace(kept, pixels=restored), overwrite=overwrite)
+        height, width = restored.shape[:2]
+        return FileReport(source, target, width, height, plan.count, time.perf_counter() - started, (*file.notices, *notices))
+
+    def warm_up(self, shape: tuple[int, int] = (256, 256)) -> None:
+        """Run the tiles of an image of `shape`, (height, width) in pixels, once, so that the first real one pays nothing extra.
+
+        Raises OptionsError, TilingError, BackendError, RestorerClosedError.
+        """
+        backend = self._opened()
+        plan = self._planner.plan(*_checked_shape(shape), self._tile)
+        batches = {1, 1 if self._tile is None else min(self._tile.batch, plan.count)}
+        tiles = {(row.outer, column.outer) for row, column in plan.tiles}
+        backend.warm_up(sorted((batch, self._spec.channels, *tile) for batch in batches for tile in tiles))
+
+    def report(self) -> dict[str, object]:
+        """What really runs, as JSON types: the backend's own report, the SDK's version and settings, and the tile plan of the
+        call that finished last, on whichever thread (None before the first)."""
+        backend = self._opened()
+        return {
+            **backend.report(),
+            "model": self._spec.name,
+            "sha256": self._spec.sha256,
+            "sdk": __version__,
+            "channel_order": self._order,
+            "clip": self._clip,
+            "tile": None if self._tile is None else dataclasses.asdict(self._tile),
+            "last_plan": _described(self._last_plan),
+        }
+
+    def close(self) -> None:
+        """Release the model; a second call does nothing."""
+        backend, self._backend = self._backend, None
+        if backend is not None and self._owned:
+            backend.close()
+
+    def __enter__(self) -> Restorer:
+        self._opened()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _restore(
+        self, image: Image, order: ChannelOrder, clip: bool, options: TileOptions | None, on_tile: TileCallback | None
+    ) -> tuple[Image, TilePlan]:
+        backend, scale = self._opened(), self._spec.scale
+        layout = inspect(image, order=order, min_size=self._spec.min_size)
+        plan = self._planner.plan(layout.height, layout.width, options)
+        restored = new_output(image, layout, scale=scale)
+        job = _Job(image, restored, layout, self._spec, clip)
+        batch = 1 if options is None else options.batch
+        walk(plan, job.read, self._infer(backend), job.write, batch=batch, scale=scale, on_tile=on_tile)
+        self._last_plan = plan
+        return restored, plan
+
+    def _options(self, tile: TileChoice | EllipsisType) -> TileOptions | None:
+        return self._tile if isinstance(tile, EllipsisType) else tile_options(tile)
+
+    def _opened(self) -> Backend:
+        backend = self._backend
+        if backend is None:
+            raise RestorerClosedError
+        return backend
+
+    def _check_mask(self, mask: NDArray[Any] | None) -> None:
+        takes_mask = "mask" in self._spec.inputs
+        if mask is not None and not takes_mask:
+            raise MaskError(f"model {self._spec.name!r} takes no mask; leave it out, or choose a model that fills in pixels")
+        if takes_mask:
+            raise MaskError(f"model {self._spec.name!r} needs a mask, which this release cannot feed; upgrade restore-sdk")
+
+    def _infer(self, backend: Backend) -> Infer:
+        """backend.infer in units of [0, 1], whatever the range of values the network was trained with."""
+        least, most = self._spec.value_range
+        if (least, most) == (0.0, 1.0):
+            return backend.infer
+        width = np.float32(most - least)
+        return lambda batch: (backend.infer(batch * width + np.float32(least)) - np.float32(least)) / width
+
+
+class _Job:
+    """Where one call's tiles come from and go to."""
+
+    __slots__ = ("_clip", "_image", "_layout", "_restored", "_spec")
+
+    def __init__(self, image: Image, restored: Image, layout: Layout, spec: ModelSpec, clip: bool) -> None:
+        self._image, self._restored, self._layout, self._spec, self._clip = image, restored, layout, spec, clip
+
+    def read(self, row: Span, column: Span) -> FloatNCHW:
+        return read_tile(self._image, self._layout, row.outer_slice, column.outer_slice, channels=self._spec.channels)
+
+    def write(self, row: Span, column: Span, core: FloatNCHW) -> None:
+        rows, columns = row.core_slice, column.core_slice
+        write_tile(self._restored, self._layout, rows, columns, core, scale=self._spec.scale, clip=self._clip)
+
+
+def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    if len(shape) != 2 or not all(isinstance(side, int) and side >= 1 for side in shape):
+        raise OptionsError("shape", shape, "(height, width), integers of at least 1 pixel")
+    return shape
+
+
+def _described(plan: TilePlan | None) -> dict[str, object] | None:
+    if plan is None:
+        return None
+    return {
+        "height": plan.height,
+        "width": plan.width,
+        "halo": plan.halo,
+        "tiles": plan.count,
+        "rows": len(plan.rows),
+        "columns": len(plan.columns),
+        "overhead": plan.overhead,
+        "largest_tile": list(plan.largest_tile),
+    }

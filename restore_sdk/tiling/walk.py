@@ -1,0 +1,96 @@
+"""Run a network over a plan: read a tile, infer, keep its core. The caller says what reading, inferring and writing are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore_sdk.errors import BackendError, OptionsError
+from restore_sdk.tiling.plan import Span, TilePlan
+
+FloatNCHW: TypeAlias = NDArray[np.float32]
+Tile: TypeAlias = tuple[Span, Span]
+
+
+def walk(
+    plan: TilePlan,
+    read: Callable[[Span, Span], FloatNCHW],
+    infer: Callable[[FloatNCHW], FloatNCHW],
+    write: Callable[[Span, Span, FloatNCHW], None],
+    *,
+    batch: int = 1,
+    scale: int = 1,
+    order: Sequence[int] | None = None,
+    on_tile: Callable[[int, int], None] | None = None,
+) -> None:
+    """Infer every tile of `plan` and write its core; at most one batch is in memory.
+
+    read(row, column)         -> float32 (1, C, row.outer, column.outer)
+    infer(batch)              -> float32 (N, C', H * scale, W * scale) for float32 (N, C, H, W)
+    write(row, column, core)  takes (1, C', row.core * scale, column.core * scale), a view that is valid during the call only
+    batch    at most so many tiles go into one infer(); only consecutive tiles of one outer shape share it
+    order    a permutation of range(plan.count): when each tile (counted row by row) has its turn; the result is the same
+    on_tile  is called with (tiles done, tiles in all) after each tile
+
+    Raises OptionsError, and BackendError where infer() returns another shape than the plan's scale says.
+    """
+    _check_positive("batch", batch)
+    _check_positive("scale", scale)
+    done = 0
+    for group in _groups(_ordered(plan, order), batch):
+        outputs = _infer_group(group, read, infer, scale)
+        for index, (row, column) in enumerate(group):
+            write(row, column, _core(outputs[index : index + 1], row, column, scale))
+            done += 1
+            if on_tile is not None:
+                on_tile(done, plan.count)
+
+
+def _ordered(plan: TilePlan, order: Sequence[int] | None) -> Iterator[Tile]:
+    if order is None:
+        return plan.tiles
+    if sorted(order) != list(range(plan.count)):
+        raise OptionsError("order", f"{len(order)} indices", f"each of 0 to {plan.count - 1} exactly once")
+    columns = len(plan.columns)
+    return ((plan.rows[index // columns], plan.columns[index % columns]) for index in order)
+
+
+def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:
+    """Runs of consecutive tiles with one outer shape, at most `batch` long."""
+    group: list[Tile] = []
+    for tile in tiles:
+        if group and (len(group) == batch or _outer_shape(tile) != _outer_shape(group[0])):
+            yield group
+            group = []
+        group.append(tile)
+    if group:
+        yield group
+
+
+def _outer_shape(tile: Tile) -> tuple[int, int]:
+    return tile[0].outer, tile[1].outer
+
+
+def _infer_group(
+    group: list[Tile], read: Callable[[Span, Span], FloatNCHW], infer: Callable[[FloatNCHW], FloatNCHW], scale: int
+) -> FloatNCHW:
+    inputs = [read(row, column) for row, column in group]
+    outputs = infer(inputs[0] if len(inputs) == 1 else np.concatenate(inputs))
+    height, width = _outer_shape(group[0])
+    got, want = outputs.shape, (len(group), height * scale, width * scale)
+    if len(got) != 4 or (got[0], got[2], got[3]) != want:
+        raise BackendError(f"the network returned {got}, expected (N, H, W) = {want}; check size_multiple and scale in its spec")
+    return outputs
+
+
+def _core(output: FloatNCHW, row: Span, column: Span, scale: int) -> FloatNCHW:
+    top, left = (row.core_start - row.outer_start) * scale, (column.core_start - column.outer_start) * scale
+    return output[:, :, top : top + row.core * scale, left : left + column.core * scale]
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise OptionsError(name, value, "an integer of at least 1")

@@ -1,0 +1,112 @@
+"""What every Backend must do, run on every Backend."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from restore_sdk.backends.base import Backend
+from restore_sdk.backends.function import FunctionBackend
+from restore_sdk.backends.opening import open_backend
+from restore_sdk.spec import ModelSpec
+
+ONE_THREAD = {"device": "cpu", "threads": 1}
+
+
+def reference(model: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """The small network in the onnx package's own numpy evaluator."""
+    evaluator = ReferenceEvaluator(str(model))
+    return lambda batch: evaluator.run(None, {"image": batch})[0]
+
+
+def open_function(model: Path, spec: ModelSpec) -> Backend:
+    return FunctionBackend(spec, reference(model))
+
+
+def open_onnx_runtime(model: Path, spec: ModelSpec) -> Backend:
+    return open_backend(model, backend="onnxruntime", **ONE_THREAD)
+
+
+@pytest.fixture(params=[open_function, open_onnx_runtime])
+def backend(request: pytest.FixtureRequest, small_model: Path, small_spec: ModelSpec) -> Iterator[Backend]:
+    opened: Backend = request.param(small_model, small_spec)
+    yield opened
+    opened.close()
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.5, 0.3, shape).astype(np.float32)
+
+
+def test_spec_is_the_stamped_one(backend: Backend, small_spec: ModelSpec) -> None:
+    assert backend.spec.to_json() == small_spec.to_json()
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 4), (1, 3, 8, 20), (3, 3, 12, 4)])
+def test_output_agrees_with_the_reference(backend: Backend, small_model: Path, shape: tuple[int, ...]) -> None:
+    batch = noise(*shape)
+    restored = backend.infer(batch)
+    assert (restored.shape, restored.dtype) == (shape, np.float32)
+    np.testing.assert_allclose(restored, reference(small_model)(batch), atol=2e-5)
+
+
+def test_input_is_not_written_and_output_is_the_callers(backend: Backend) -> None:
+    batch = noise(1, 3, 8, 8)
+    before = batch.tobytes()
+    batch.setflags(write=False)
+    first = backend.infer(batch)
+    kept = first.copy()
+    backend.infer(noise(1, 3, 8, 8, seed=1))
+    assert batch.tobytes() == before
+    assert not np.shares_memory(first, batch)
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 0
+
+
+def test_images_of_a_batch_do_not_mix(backend: Backend) -> None:
+    batch = noise(3, 3, 8, 8)
+    alone = np.concatenate([backend.infer(batch[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(backend.infer(batch), alone, atol=2e-5)
+
+
+def test_non_contiguous_batch(backend: Backend) -> None:
+    batch = noise(1, 3, 16, 16)[:, :, ::2, ::-2]
+    np.testing.assert_array_equal(backend.infer(batch), backend.infer(np.ascontiguousarray(batch)))
+
+
+def test_threads_get_the_bits_of_one_thread(backend: Backend) -> None:
+    batches = [noise(1, 3, 8, 8 + 4 * i, seed=i) for i in range(4)]
+    alone = [backend.infer(batch) for batch in batches]
+    together: list[np.ndarray | None] = [None] * 4
+
+    def work(i: int) -> None:
+        together[i] = backend.infer(batches[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(4):
+        np.testing.assert_array_equal(together[i], alone[i])
+
+
+def test_warm_up_takes_several_shapes(backend: Backend) -> None:
+    backend.warm_up([(1, 3, 8, 8), (2, 3, 4, 12)])
+    backend.warm_up([])
+
+
+def test_report_is_json_and_names_what_runs(backend: Backend) -> None:
+    report = dict(backend.report())
+    assert json.loads(json.dumps(report)) == report
+    assert {"backend", "version", "device", "precision"} <= set(report)
+    assert report["device"] == "cpu"
+
+
+def test_closing_twice_is_fine(backend: Backend) -> None:
+    backend.close()
+    backend.close()

@@ -1,0 +1,92 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from restore_sdk.errors import ModelDamagedError, ModelHashError, ModelNotFoundError
+from restore_sdk.zoo import registry
+
+CONTENT = b"weights"
+ENTRY = {
+    "name": "denoise",
+    "file": "denoise.onnx",
+    "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    "size": len(CONTENT),
+    "task": "denoise",
+    "method": "self_supervised",
+    "licence": "Apache-2.0",
+    "trained_on": "a set",
+    "terms": "research",
+    "summary": "one line",
+    "quality": [{"set": "a", "sigma": 25, "psnr": 30.0}],
+}
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "models.json").write_text(json.dumps({"schema": 1, "models": [{**ENTRY, "added_later": 1}]}))
+    (tmp_path / "denoise.onnx").write_bytes(CONTENT)
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_shipped_models_are_whole() -> None:
+    for entry in registry.list_models():
+        registry.verify_model(entry.name)
+        assert entry.path.stat().st_size == entry.size
+
+
+def test_entry_is_read_and_unknown_fields_are_passed_over(zoo: Path) -> None:
+    (entry,) = registry.list_models()
+    assert (entry.name, entry.size, entry.path) == ("denoise", 7, zoo / "denoise.onnx")
+    assert entry.quality == ({"set": "a", "sigma": 25, "psnr": 30.0},)
+
+
+def test_name_gives_path_and_digest(zoo: Path) -> None:
+    assert registry.find_model("denoise") == (zoo / "denoise.onnx", ENTRY["sha256"])
+
+
+def test_path_gives_no_digest_and_dot_slash_means_the_file(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (zoo / "denoise").write_bytes(b"my own")
+    monkeypatch.chdir(zoo)
+    assert registry.find_model("./denoise") == (Path("denoise"), None)
+    assert registry.find_model(Path("denoise")) == (Path("denoise"), None)
+    assert registry.find_model(str(zoo / "denoise.onnx")) == (zoo / "denoise.onnx", None)
+
+
+@pytest.mark.usefixtures("zoo")
+@pytest.mark.parametrize("name", ["denoize", "", "gone/denoise.onnx"])
+def test_unknown_model_lists_the_known(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="bundled models are: denoise") as caught:
+        registry.find_model(name)
+    assert caught.value.known == ("denoise",)
+
+
+@pytest.mark.usefixtures("zoo")
+def test_verify_accepts_whole_and_refuses_unknown() -> None:
+    registry.verify_model("denoise")
+    with pytest.raises(ModelNotFoundError):
+        registry.verify_model("other")
+
+
+def test_verify_finds_changed_bytes(zoo: Path) -> None:
+    (zoo / "denoise.onnx").write_bytes(CONTENT + b"!")
+    with pytest.raises(ModelHashError) as caught:
+        registry.verify_model("denoise")
+    assert (caught.value.want, caught.value.got) == (ENTRY["sha256"], hashlib.sha256(CONTENT + b"!").hexdigest())
+
+
+def test_verify_finds_a_missing_file(zoo: Path) -> None:
+    (zoo / "denoise.onnx").unlink()
+    with pytest.raises(ModelDamagedError, match="install restore-sdk again"):
+        registry.verify_model("denoise")
+
+
+@pytest.mark.parametrize(
+    "listing", ["", "[]", '{"schema": 2, "models": []}', '{"models": []}', '{"schema": 1, "models": [{"name": "x"}]}']
+)
+def test_unreadable_listing(zoo: Path, listing: str) -> None:
+    (zoo / "models.json").write_text(listing)
+    with pytest.raises(ModelDamagedError, match=r"models\.json .*list of bundled models is unreadable"):
+        registry.list_models()
