@@ -64,5 +64,5 @@ $(VENV)/.stamp-cpu: pyproject.toml $(VENV)/.stamp-venv
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-venv
 	@echo "Installing restore-sdk[dev] into $(VENV) (with PyTorch: this takes a while) ..."
-	@$(INSTALL) -e ".[dev]" "hatchling>=1.27"
+	@$(INSTALL) -e ".[dev]"
 	@touch $@

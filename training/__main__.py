@@ -1,20 +1,20 @@
-"""python -m training METHOD --config FILE [--data DIR] [--resume] [--fast-dev-run] [--set key=value]"""
+"""python -m training METHOD --config FILE [--data DIR] [--resume | --overwrite] [--fast-dev-run] [--set key=value]"""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train a restorer without clean targets.")
-console = Console(stderr=True)
 Configuration = Annotated[Path, typer.Option("--config", help="TOML file, for example configs/denoise.toml")]
 Data = Annotated[Path | None, typer.Option("--data", help="folder of images, in place of the configuration's")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="key=value over the configuration; may be repeated")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on from the run's last checkpoint, if there is one")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="delete the run that is in the folder")]
+FastDevRun = Annotated[bool, typer.Option("--fast-dev-run", help="two steps and one validation in runs/NAME-fast-dev")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 
 
 @app.callback()
@@ -24,35 +24,26 @@ def methods() -> None:
 
 @app.command("self_supervised")
 def self_supervised(
+    *,
     config: Configuration,
     data: Data = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the run's last checkpoint")] = False,
-    fast_dev_run: Annotated[bool, typer.Option("--fast-dev-run", help="two steps and one validation, to try a configuration")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    fast_dev_run: FastDevRun = False,
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Denoisers from one noisy observation of each image: R2R, SURE, Neighbor2Neighbor."""
-    train("self_supervised", config, data, list(overrides or []), resume=resume, fast_dev_run=fast_dev_run, as_json=as_json)
+    """Denoisers from one noisy observation of each image: R2R, SURE, Neighbor2Neighbor.
 
-
-def train(
-    method: str, config: Path, data: Path | None, overrides: list[str], *, resume: bool, fast_dev_run: bool, as_json: bool
-) -> None:
-    """Read the configuration, train, print where the run lies. Bad input ends with exit code 2 and one line."""
-    from training.data.folder import DataError
-    from training.engine.config import ConfigError, read_config
-    from training.engine.fit import fit
-    from training.methods import METHODS, with_data
-
-    chosen = METHODS[method]
+    Exit codes: 0 done, 1 the training failed, 2 bad input, 130 interrupted (everything is saved; go on with --resume).
+    """
     try:
-        run = chosen.make_run(read_config(chosen.config, config, with_data(overrides, data)))
-    except (ConfigError, DataError) as exc:
-        console.print(f"error: {exc}", style="red", markup=False, highlight=False)
+        from training.command import Request, run_command  # noqa: PLC0415 (--help must not wait for PyTorch)
+    except ModuleNotFoundError as exc:
+        typer.echo(f"error: {exc.name!r} is missing; pip install 'restore-sdk[train]'", err=True)
         raise typer.Exit(2) from exc
-    folder = fit(run, resume=resume, fast_dev_run=fast_dev_run)
-    card = dict(run.card())
-    sys.stdout.write(json.dumps({"folder": str(folder), **card}) + "\n" if as_json else f"{folder}: {card['steps']} steps\n")
+    request = Request("self_supervised", config, data, tuple(overrides or ()), resume, overwrite, fast_dev_run, as_json)
+    raise typer.Exit(run_command(request))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,5 +29,8 @@ METHODS: Mapping[str, Method] = {
 
 
 def with_data(overrides: list[str], folder: Path | None) -> list[str]:
-    """Overrides plus the one that `--data DIR` stands for."""
-    return overrides if folder is None else [*overrides, f'data.folders=["{folder.as_posix()}"]']
+    """Overrides plus those that `--data DIR` stands for: the folder, and no word on the card about the configuration's data."""
+    if folder is None:
+        return overrides
+    path = json.dumps(folder.as_posix(), ensure_ascii=False)
+    return [f"data.folders=[{path}]", 'data.description=""', 'data.terms=""', *overrides]

@@ -60,6 +60,10 @@ def _decode_in_place(path: Path, header: Header) -> Pixels | None:
     OpenCV reports no failure this way, but leaves the rest of the rows as they were. A last row of zeros is therefore taken for
     one, and a picture that is black there is decoded again by the caller. Fresh zeros take no memory until they are written.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # a name that is no UTF-8 kills OpenCV's process
+        return None
     shape = (header.height, header.width, header.channels)[: 3 if header.channels else 2]
     try:
         pixels = np.zeros(shape, header.dtype)

@@ -80,9 +80,7 @@ def smallest_multiple(accepts: Callable[[int, int], bool], limit: int = LARGEST_
     for multiple in range(1, limit + 1):
         if all(accepts(height, width) for height, width in _odd_multiples(multiple)):
             return multiple
-    raise ModelSpecError(
-        f"the network accepts no sizes that are multiples of 1..{limit}", "check its channels and its input"
-    )
+    raise ModelSpecError(f"the network accepts no sizes that are multiples of 1..{limit}", "check its channels and its input")
 
 
 def _odd_multiples(multiple: int) -> Iterator[tuple[int, int]]:

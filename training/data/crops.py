@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import IterableDataset
 
 from training.data.noise import Planes
+
+
+def process_rank() -> int:
+    """This process's number among those that train together, 0 for one alone."""
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +40,23 @@ class CropOptions:
     seed: int = 0
 
 
-class CropStream(IterableDataset[dict[str, Tensor]]):
-    """Batches {"noisy": (N, 3, P, P), "sigma": (N, 1, 1, 1), "clean" likewise if known}, random place and dihedral turn.
+class BatchStream(IterableDataset[dict[str, Tensor]]):
+    """An endless stream of batches that begins with batch `start`: set it to go on where an interrupted training stopped."""
 
-    `start` makes the stream continue where an interrupted training stopped: batch k depends on the seed and k alone.
+    start: int = 0
+
+
+class CropStream(BatchStream):
+    """Batches {"noisy": (N, 3, P, P), "sigma" and "gray": (N, 1, 1, 1), "clean" like "noisy" if known}; random place and dihedral
+    turn. Batch k depends on the seed, k and, where several processes train together, on the process alone.
     """
 
-    def __init__(self, observations: list[Observation], options: CropOptions, *, start: int = 0) -> None:
-        self._observations, self._options, self.start = observations, options, start
+    def __init__(self, observations: list[Observation], options: CropOptions) -> None:
+        self._observations, self._options = observations, options
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        step = self.start
-        while True:
-            yield self._batch(np.random.default_rng([self._options.seed, step]))
-            step += 1
+        for step in itertools.count(self.start):
+            yield self._batch(np.random.default_rng([self._options.seed, step, 1 + process_rank()]))
 
     def _batch(self, generator: np.random.Generator) -> dict[str, Tensor]:
         crops = [self._crop(generator) for _ in range(self._options.batch)]
@@ -76,9 +85,9 @@ class CropStream(IterableDataset[dict[str, Tensor]]):
         return {**crop, "noisy": crop["clean"] + noise}
 
     def _grayed(self, crop: dict[str, Planes], generator: np.random.Generator) -> dict[str, Planes]:
-        gray = np.float32(generator.random() < self._options.gray_share)
-        if not gray:
+        if generator.random() >= self._options.gray_share:
             return {**crop, "gray": np.zeros((1, 1, 1), np.float32)}
-        planes = {name: np.repeat(crop[name].mean(0, keepdims=True), 3, 0) for name in ("noisy", "clean") if name in crop}
-        sigma = crop["sigma"] / np.float32(np.sqrt(3.0))
-        return {**planes, "sigma": sigma, "gray": np.ones((1, 1, 1), np.float32)}
+        gray: dict[str, Planes] = {"sigma": crop["sigma"] / np.float32(np.sqrt(3.0)), "gray": np.ones((1, 1, 1), np.float32)}
+        for name in crop.keys() & {"noisy", "clean"}:
+            gray[name] = np.repeat(crop[name].mean(0, keepdims=True), 3, 0)
+        return gray

@@ -40,14 +40,16 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def decode(path: Path) -> NDArray[np.uint8 | np.uint16] | None:
-    """HxWx3 RGB at the file's own depth (8 or 16 bits), or None when OpenCV cannot read it."""
-    content = np.fromfile(path, np.uint8)
+    """HxWx3 RGB at the file's own depth (8 or 16 bits), turned upright, alpha dropped; None when it cannot be read."""
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError:
+        return None
     if content.size == 0:
         return None
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the count below is the report; OpenCV's own lines would repeat it
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the count is the report, OpenCV's lines repeat it
     try:
-        image = cv2.imdecode(content, flags)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
         return None
     finally:
@@ -57,9 +59,13 @@ def decode(path: Path) -> NDArray[np.uint8 | np.uint16] | None:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
-def load_folders(folders: Sequence[Path], *, min_side: int) -> Folder:
-    """Decode all images at least `min_side` pixels on each side. Raises DataError when none is left."""
-    found = Folder()
+def load_folders(folders: Sequence[Path], *, min_side: int, max_bytes: int | None = None, bytes_per_value: int = 0) -> Folder:
+    """Decode all images at least `min_side` pixels on each side.
+
+    `bytes_per_value` is what the caller will keep beside each decoded value. Raises DataError when no image is left, and when
+    they would take more than `max_bytes`.
+    """
+    found, taken = Folder(), 0
     for path in (path for folder in folders for path in find_images(folder)):
         image = decode(path)
         if image is None:
@@ -69,8 +75,18 @@ def load_folders(folders: Sequence[Path], *, min_side: int) -> Folder:
         else:
             found.images.append(image)
             found.paths.append(path)
+            taken += image.size * (image.itemsize + bytes_per_value)
+            _check_memory(taken, max_bytes, len(found.images))
     if found.unreadable or found.too_small:
         logger.warning("skipped %d unreadable and %d too small images", len(found.unreadable), len(found.too_small))
     if not found.images:
         raise DataError(f"no usable image of at least {min_side} pixels a side below {', '.join(map(str, folders))}")
     return found
+
+
+def _check_memory(taken: int, most: int | None, count: int) -> None:
+    if most is not None and taken > most:
+        raise DataError(
+            f"the first {count} images alone take {taken / 1e6:.0f} MB of memory, data.memory_mb allows {most / 1e6:.0f}; "
+            "raise it, pass fewer or smaller images, or cut large ones into pieces"
+        )

@@ -18,14 +18,11 @@ def as_planes(image: NDArray[np.uint8 | np.uint16]) -> Planes:
     return np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32) * scale
 
 
-def draw_sigma(seed: int, index: int, sigma_range: tuple[float, float]) -> float:
-    """The noise level of image `index`: uniform over `sigma_range` (units of 1/255), returned in units of [0, 1]."""
-    generator = np.random.default_rng([seed, index])
-    return float(generator.uniform(*sigma_range)) / 255.0
-
-
-def observe(image: NDArray[np.uint8 | np.uint16], seed: int, index: int, sigma_range: tuple[float, float]) -> tuple[Planes, float]:
-    """The one noisy observation of image `index`, (3, H, W) float32, not clipped, and its sigma. Same seed, same bits."""
+def observe(
+    image: NDArray[np.uint8 | np.uint16], seed: int, index: int, sigma_range: tuple[float, float]
+) -> tuple[Planes, float]:
+    """The one noisy observation of image `index`, (3, H, W) float32, not clipped, and its sigma in units of [0, 1], which is
+    uniform over `sigma_range` (units of 1/255). Same seed and index, same bits."""
     generator = np.random.default_rng([seed, index])
     sigma = float(generator.uniform(*sigma_range)) / 255.0
     clean = as_planes(image)

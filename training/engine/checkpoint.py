@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from training.engine.files import replacing
@@ -22,7 +22,7 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, or not one of ours."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}; pass a run folder or its {FILE_NAME} as written by `python -m training`")
+        super().__init__(f"{path}: {reason}; use a run folder as `python -m training` writes it")
         self.path, self.reason = path, reason
 
 
@@ -30,7 +30,7 @@ def save_network(path: Path, network: nn.Module, card: Mapping[str, Any]) -> Non
     """Write weights and card to `path` (created or replaced whole). card["network"] must rebuild it through build_network."""
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(weights, temporary, metadata={CARD_KEY: json.dumps(dict(card), sort_keys=True)})
+        temporary.write_bytes(save(weights, metadata={CARD_KEY: json.dumps(dict(card), sort_keys=True)}))
 
 
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -42,7 +42,7 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         with safe_open(file, framework="pt") as opened:
             card = _card(file, opened.metadata())
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as exc:
+    except (SafetensorError, UnicodeDecodeError) as exc:
         raise CheckpointError(file, f"not a safetensors file ({exc})") from exc
     return _network(file, card, weights), card
 

@@ -6,9 +6,9 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 
 class ConfigError(ValueError):
@@ -18,11 +18,14 @@ class ConfigError(ValueError):
 class Section(BaseModel):
     """A table of the configuration: no unknown key, no change after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrainerConfig(Section):
-    """The loop. Training ends at max_steps or max_seconds, whichever comes first; the cosine schedule follows the larger share."""
+    """The loop. Training ends at max_steps or max_seconds, whichever comes first; the cosine schedule follows the larger share.
+
+    accelerator and devices are Lightning's; more than one device trains in as many processes, each on crops of its own.
+    """
 
     max_steps: int = Field(default=1_000_000, ge=1)
     max_seconds: float | None = Field(default=None, gt=0)
@@ -31,8 +34,8 @@ class TrainerConfig(Section):
     gradient_clip: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     validate_every: int = Field(default=2000, ge=1)  # steps
-    accelerator: str = "auto"
-    devices: int | str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    devices: PositiveInt | Literal["auto"] = "auto"
     threads: int | None = Field(default=None, ge=1)  # of the CPU; None: PyTorch's choice
     seed: int = 0
 
@@ -44,6 +47,11 @@ class RunConfig(Section):
     run_root: Path = Path("runs")
     licence: str = ""
     trainer: TrainerConfig = TrainerConfig()
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of the run is written."""
+        return self.run_root / self.name
 
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -76,7 +84,8 @@ def to_toml(config: RunConfig) -> str:
 
 
 def _value(value: object) -> str:
-    return json.dumps(value)  # strings, numbers, booleans and flat lists read the same in TOML
+    # Strings, numbers, booleans and flat lists read the same in TOML, but for surrogate pairs and the delete character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -101,6 +110,7 @@ def _parsed(text: str) -> object:
 
 def _problem(error: Mapping[str, Any]) -> str:
     key = ".".join(map(str, error["loc"])) or "configuration"
-    got = "" if error["type"] in ("missing", "extra_forbidden") else f", got {error['input']!r}"
-    message = "unknown key" if error["type"] == "extra_forbidden" else error["msg"]
+    told = error["type"] in ("missing", "extra_forbidden") or isinstance(error["input"], dict)
+    got = "" if told else f", got {error['input']!r}"
+    message = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
     return f"{key}: {message}{got}"

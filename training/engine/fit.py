@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import logging
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning
-import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
+from training.data.crops import BatchStream
 from training.engine.budget import Budget
-from training.engine.checkpoint import FILE_NAME, save_network
-from training.engine.config import RunConfig, to_toml
-from training.engine.files import replacing
+from training.engine.config import RunConfig
+from training.engine.errors import HardwareError
+from training.engine.metrics_log import keep_rows
+from training.engine.notices import expected_notices_hidden
+from training.engine.recorder import Recorder, signals_restored
+from training.engine.run_folder import check_unused, last_checkpoint, prepare, read_checkpoint
 
-LAST = "last.ckpt"
-CONFIG = "config.toml"
+FAST_DEV_STEPS = 2
+logger = logging.getLogger(__name__)
+Config = TypeVar("Config", bound=RunConfig)
 
 
 @dataclass(slots=True)
 class Run:
-    """What a method hands to the engine. `module` holds the network to export as `module.network`; `card` tells of it."""
+    """What a method hands to the engine. `module` holds the network to export as `module.network`; `card` tells of it;
+    `summary` says in one line what the run trains on."""
 
     config: RunConfig
     module: lightning.LightningModule
     budget: Budget
     card: Callable[[], Mapping[str, Any]]
-    batches: IterableDataset[dict[str, Tensor]]
+    batches: BatchStream
     validation: DataLoader[Any]
     callbacks: list[lightning.Callback] = field(default_factory=list)
+    summary: str = ""
 
     @property
     def folder(self) -> Path:
         """Where everything of the run is written."""
-        return self.config.run_root / self.config.name
+        return self.config.folder
 
     @property
     def network(self) -> nn.Module:
@@ -51,6 +56,12 @@ class Run:
         if not isinstance(network, nn.Module):
             raise TypeError("the module has no `network` to export")
         return network
+
+
+def fast_dev(config: Config) -> Config:
+    """The same configuration cut to two steps and one validation, in a folder of its own: runs/<name>-fast-dev."""
+    trainer = config.trainer.model_copy(update={"max_steps": FAST_DEV_STEPS, "max_seconds": None})
+    return config.model_copy(update={"name": f"{config.name}-fast-dev", "trainer": trainer})
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -63,115 +74,71 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
     return average
 
 
-class Recorder(lightning.Callback):
-    """Keeps the clock, ends the run when its budget is spent, and saves: `last.ckpt` to go on from, `model.safetensors` (EMA) to use.
-
-    Must come after the WeightAveraging callback, which puts the averaged weights into the checkpoint that this one reads.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self.interrupted = threading.Event()
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._run.budget.start()
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        if self._run.budget.spent or self.interrupted.is_set():
-            self._save(trainer)
-            trainer.should_stop = True
-
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._run.budget.stop()
-
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if not trainer.sanity_checking:
-            self._save(trainer)
-        self._run.budget.start()
-
-    def on_save_checkpoint(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]) -> None:
-        budget = self._run.budget
-        checkpoint["restore_sdk.budget"] = {"steps": budget.steps, "seconds": budget.elapsed}
-
-    def on_load_checkpoint(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]) -> None:
-        spent = checkpoint["restore_sdk.budget"]
-        self._run.budget.steps, self._run.budget.seconds = spent["steps"], spent["seconds"]
-
-    def _save(self, trainer: lightning.Trainer) -> None:
-        with replacing(self._run.folder / LAST) as temporary:
-            trainer.save_checkpoint(temporary)
-            state = torch.load(temporary, map_location="cpu", weights_only=True)["state_dict"]
-        averaged = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
-        if trainer.is_global_zero:
-            save_weights(self._run, averaged)
-
-
-def save_weights(run: Run, weights: Mapping[str, Tensor]) -> None:
-    """Write `weights` with the run's card as model.safetensors."""
-    current = {name: value.clone() for name, value in run.network.state_dict().items()}
-    run.network.load_state_dict(weights)
-    save_network(run.folder / FILE_NAME, run.network, run.card())
-    run.network.load_state_dict(current)
-
-
-def fit(run: Run, *, resume: bool = False, fast_dev_run: bool = False) -> Path:
+def fit(run: Run, *, resume: bool = False, overwrite: bool = False) -> Path:
     """Train and return the run's folder. With `resume`, go on from its last checkpoint, if there is one.
 
-    Ctrl-C ends the run after the step in hand, with everything saved; a second one stops at once.
+    SIGINT (Ctrl-C) or SIGTERM ends the run after the step in hand, with everything saved; a second one stops at once.
+    Raises RunExistsError (neither `resume` nor `overwrite`, and the folder holds a run), CheckpointError, HardwareError,
+    DivergedError, TrainingInterrupted, OSError when the folder cannot be written.
     """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with replacing(run.folder / CONFIG) as temporary:
-        temporary.write_text(to_toml(run.config), encoding="utf-8")
-    last = run.folder / LAST
-    recorder = Recorder(run)
-    trainer = _trainer(run, recorder, fast_dev_run)
-    loader = DataLoader(run.batches, batch_size=None)
-    with _interrupts(recorder), _expected_warnings():
-        trainer.fit(run.module, loader, run.validation, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
+    first_process = process_number() == 0  # the others find the folder as the first has left it
+    if first_process:
+        check_unused(run.folder, resume=resume, overwrite=overwrite)
+    last = last_checkpoint(run.folder, resume=resume)
+    if last is not None and _go_on(run, last):
+        return run.folder
+    with signals_restored(), expected_notices_hidden():
+        log = CSVLogger(run.folder, name="", version="")
+        trainer = make_trainer(run, log)  # before the folder is touched: this may fail
+        if first_process:
+            prepare(run.config, run.folder, anew=last is None)
+            keep_rows(log, run.folder, run.budget.steps)
+        _train(run, trainer, last)
     return run.folder
 
 
-def _trainer(run: Run, recorder: Recorder, fast_dev_run: bool) -> lightning.Trainer:
-    settings = run.config.trainer
-    steps = 2 if fast_dev_run else settings.max_steps
-    averaging = WeightAveraging(avg_fn=moving_average(settings.ema_decay))
-    return lightning.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        max_steps=steps,
-        val_check_interval=min(settings.validate_every, steps),
-        check_val_every_n_epoch=None,
-        gradient_clip_val=settings.gradient_clip,
-        num_sanity_val_steps=0,
-        callbacks=[averaging, *run.callbacks, recorder, RichProgressBar(refresh_rate=20)],
-        logger=CSVLogger(run.folder, name="", version=""),
-        log_every_n_steps=min(50, steps),
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+def process_number() -> int:
+    """Which of the processes that train together this is, known before they have met: Lightning starts the others with it."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 
-@contextmanager
-def _interrupts(recorder: Recorder) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _go_on(run: Run, last: Path) -> bool:
+    """Set the budget and the batches to where the checkpoint stopped; whether nothing is left to do."""
+    spent = read_checkpoint(last, run.module.state_dict())
+    run.budget.steps, run.budget.seconds = spent["steps"], spent["seconds"]
+    run.batches.start = run.budget.steps
+    if run.budget.spent:
+        logger.warning("%s is finished; raise trainer.max_steps or trainer.max_seconds to train on", run.folder)
+    return run.budget.spent
 
-    def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        recorder.interrupted.set()
 
-    previous = signal.signal(signal.SIGINT, interrupt)
+def _train(run: Run, trainer: lightning.Trainer, last: Path | None) -> None:
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
+        trainer.fit(run.module, DataLoader(run.batches, batch_size=None), run.validation, ckpt_path=last, weights_only=True)
+    except SystemExit as exc:
+        if isinstance(exc.__context__, KeyboardInterrupt):  # Lightning turns it into an exit with code 1
+            raise KeyboardInterrupt from exc
+        raise
 
 
-@contextmanager
-def _expected_warnings() -> Iterator[None]:
-    """Lightning's advice that does not fit here: the loader is one in-memory stream, so more workers would only copy it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Experiment logs directory.*exists and is not empty.*")
-        yield
+def make_trainer(run: Run, log: CSVLogger) -> lightning.Trainer:
+    """Lightning's trainer with this run's settings and callbacks. Raises HardwareError."""
+    settings = run.config.trainer
+    averaging = WeightAveraging(avg_fn=moving_average(settings.ema_decay))
+    try:
+        return lightning.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            max_steps=settings.max_steps,
+            val_check_interval=min(settings.validate_every, settings.max_steps),
+            check_val_every_n_epoch=None,
+            gradient_clip_val=settings.gradient_clip,
+            num_sanity_val_steps=0,
+            callbacks=[averaging, *run.callbacks, Recorder(run), RichProgressBar(20, console_kwargs={"stderr": True})],
+            logger=log,
+            log_every_n_steps=min(50, settings.max_steps),
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as exc:
+        raise HardwareError(settings.accelerator, settings.devices, str(exc).splitlines()[0]) from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from training.engine.config import RunConfig, Section
 
@@ -13,9 +13,9 @@ from training.engine.config import RunConfig, Section
 class DataConfig(Section):
     """Folders of images. Every `validation_every`-th image is held out of training to draw the sample grids and measure.
 
-    noise "frozen": each image is observed once under synthetic Gaussian noise, seeded by its index; "redrawn": the noise is drawn
-    anew at each crop (then the network has in effect seen clean images; the card says so); "measured": the images are noisy as they
-    are, their sigma is estimated.
+    noise "frozen": each image is observed once under synthetic Gaussian noise, seeded by its index; "redrawn": the noise is
+    drawn anew at each crop (then the network has in effect seen clean images; the card says so); "measured": the images are
+    noisy as they are, their sigma is estimated.
     """
 
     folders: tuple[Path, ...] = Field(min_length=1)
@@ -25,6 +25,7 @@ class DataConfig(Section):
     batch: int = Field(default=4, ge=1)  # crops
     gray_share: float = Field(default=0.0, ge=0, le=1)
     validation_every: int = Field(default=40, ge=2)
+    memory_mb: int = Field(default=8192, ge=1)  # that the images may take; all are kept in memory
     description: str = ""  # for the model card
     terms: str = ""
 
@@ -39,13 +40,19 @@ class NetworkConfig(Section):
     """Arguments of training.networks.unet.ResidualUNet."""
 
     kind: Literal["residual_unet"] = "residual_unet"
-    widths: tuple[int, ...] = Field(default=(64, 128), min_length=1)
-    blocks: tuple[int, ...] = Field(default=(1, 1), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field(default=(64, 128), min_length=1)
+    blocks: tuple[NonNegativeInt, ...] = Field(default=(1, 1), min_length=1)
     unshuffle: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _one_each(self) -> NetworkConfig:
+        if len(self.widths) != len(self.blocks):
+            raise ValueError("widths and blocks must have one number each per scale")
+        return self
 
 
 class LossConfig(Section):
-    """kind: the loss; balance: weight of an image is ((0.1 + 0.02) / (sigma + 0.02)) ** balance, so that faint noise is learnt too
+    """kind: the loss; balance: the weight of an image is (0.12 / (sigma + 0.02)) ** balance, so that faint noise is learnt too
     (0: plain mean squared error, which strong noise dominates)."""
 
     kind: Literal["r2r", "sure", "neighbor2neighbor", "supervised"] = "r2r"

@@ -51,7 +51,8 @@ def divergence(network: Network, noisy: Tensor, restored: Tensor, step: Tensor, 
 def sure(network: Network, noisy: Tensor, sigma: Tensor, *, tau: float, probe: Tensor) -> Tensor:
     """Stein's unbiased estimate of the MSE to the clean image: mean (f(y) - y)^2 - sigma^2 + 2 sigma^2 div f(y) / n.
 
-    The finite step is tau * sigma; at tau = 0.1 float32 is accurate while bfloat16 loses tens of per cent, so this runs in float32.
+    The finite step is tau * sigma; at tau = 0.1 float32 is accurate while bfloat16 loses tens of per cent, so this runs in
+    float32. Where all planes carry the same noise (gray crops), `probe` must be the same in all planes too.
     """
     with torch.autocast(noisy.device.type, enabled=False):
         restored = network(noisy.float())
@@ -65,7 +66,8 @@ def neighbours(image: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
 
     pairs: (N, H/2, W/2) integers in [0, 8), the row of NEIGHBOUR_PAIRS that each 2x2 cell uses.
     """
-    cells = functional.pixel_unshuffle(image, 2).unflatten(1, (image.shape[1], 4))
+    count, channels, height, width = image.shape
+    cells = functional.pixel_unshuffle(image, 2).reshape(count, channels, 4, height // 2, width // 2)
     chosen = NEIGHBOUR_PAIRS.to(image.device)[pairs].movedim(-1, 0)
     first, second = (cells.gather(2, index[:, None, None].expand_as(cells[:, :, :1])).squeeze(2) for index in chosen)
     return first, second

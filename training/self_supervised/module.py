@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import lightning
+import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from training.data.crops import process_rank
 from training.engine.budget import Budget
 from training.self_supervised import losses
 from training.self_supervised.config import SelfSupervisedConfig
-from training.self_supervised.validation import LEVELS, measure
+from training.self_supervised.validation import measure
 
 Batch: TypeAlias = Mapping[str, Tensor]
 
@@ -46,21 +49,28 @@ class SelfSupervisedModule(lightning.LightningModule):
         loss = (each * balance_weight(batch["sigma"], self._config.loss.balance)).mean()
         self._budget.take_step()
         self.log("train/loss", loss, prog_bar=True)
-        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])
+        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        for level in LEVELS:
-            self.log_dict(measure(self.network, batch["clean"], batch["noise"], level), batch_size=1)
+        for name, value in measure(self.network, batch).items():
+            self.log(name, value, batch_size=1, sync_dist=True)
+
+    def draws(self) -> torch.Generator:
+        """The source of this step's randomness: seeded by run, step and process, so that a resumed run draws what an
+        uninterrupted one would have drawn."""
+        state = np.random.SeedSequence([self._config.trainer.seed, self._budget.steps, 1 + process_rank()])
+        return torch.Generator(self.device).manual_seed(int(state.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def r2r(self, batch: Batch) -> Tensor:
         """See losses.r2r."""
-        draw = gray_like(torch.randn_like(batch["noisy"]), batch.get("gray"), 3**0.5)
+        normal = torch.empty_like(batch["noisy"]).normal_(generator=self.draws())
+        draw = gray_like(normal, batch.get("gray"), 3**0.5)
         return losses.r2r(self.network, batch["noisy"], batch["sigma"], alpha=self._config.loss.alpha, draw=draw)
 
     def sure(self, batch: Batch) -> Tensor:
         """See losses.sure."""
-        probe = torch.randint_like(batch["noisy"], 2) * 2 - 1
+        probe = torch.empty_like(batch["noisy"]).bernoulli_(0.5, generator=self.draws()) * 2 - 1
         if "gray" in batch:
             probe = torch.where(batch["gray"] > 0, probe[:, :1], probe)
         return losses.sure(self.network, batch["noisy"], batch["sigma"], tau=self._config.loss.tau, probe=probe)
@@ -68,7 +78,8 @@ class SelfSupervisedModule(lightning.LightningModule):
     def neighbor2neighbor(self, batch: Batch) -> Tensor:
         """See losses.neighbor2neighbor."""
         count, _, height, width = batch["noisy"].shape
-        pairs = torch.randint(len(losses.NEIGHBOUR_PAIRS), (count, height // 2, width // 2), device=self.device)
+        shape, choices = (count, height // 2, width // 2), len(losses.NEIGHBOUR_PAIRS)
+        pairs = torch.randint(choices, shape, device=self.device, generator=self.draws())
         gamma = self._config.loss.gamma * self._budget.progress
         return losses.neighbor2neighbor(self.network, batch["noisy"], gamma=gamma, pairs=pairs)
 
@@ -76,7 +87,7 @@ class SelfSupervisedModule(lightning.LightningModule):
         """See losses.supervised."""
         return losses.supervised(self.network, batch["noisy"], batch["clean"])
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         trainer = self._config.trainer
         optimizer = torch.optim.Adam(self.network.parameters(), lr=trainer.learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self._budget.learning_rate_factor(trainer.warmup_steps))

@@ -1,0 +1,110 @@
+"""What the program shows: steps on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from export.card import Carded
+from export.produce import Announce, Exported
+from export.verify import Verification
+from restore_sdk.spec import ModelSpec
+
+
+@contextmanager
+def steps_shown(steps: Sequence[str]) -> Iterator[Announce]:
+    """A bar over named steps, on a terminal; one line for each step elsewhere."""
+    from rich import progress  # noqa: PLC0415 slow to load
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    if not sys.stderr.isatty() or console.is_dumb_terminal:
+        yield lambda step: console.print(f"{step} ...", markup=False, highlight=False)
+        return
+    columns = (progress.SpinnerColumn(), progress.TextColumn("{task.description}", markup=False), progress.BarColumn())
+    with progress.Progress(*columns, progress.TimeElapsedColumn(), console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=len(steps))
+        yield lambda step: bar.update(task, description=step, completed=list(steps).index(step))
+
+
+def print_exported(exported: Exported) -> None:
+    """Path, size, digest and a table of what the spec promises and the checks found."""
+    typer.echo(f"{exported.path}: {exported.size} bytes, sha256 {exported.sha256}")
+    rows = {**_promises(exported.spec), **_checks(exported)}
+    _print_table("", ("property", "value"), list(rows.items()))
+
+
+def print_verification(verification: Verification, model: Path, against: Path) -> None:
+    """A row for each shape, then the verdict."""
+    rows = [
+        (
+            item.label,
+            " x ".join(map(str, item.shape)),
+            f"{item.max_abs:.2e}",
+            _decibels(item.psnr),
+            _verdict(item.max_abs, verification),
+        )
+        for item in verification.differences
+    ]
+    _print_table(f"{model.name} against {against.name}", ("input", "N x C x H x W", "largest difference", "PSNR, dB", ""), rows)
+    verdict = "equal within" if verification.passed else "DIFFERENT beyond"
+    typer.echo(f"{verdict} {verification.tolerance:g}: largest difference {verification.worst.max_abs:.2e}")
+
+
+def print_carded(carded: Carded) -> None:
+    """Path, size, digest and the quality table that is now in the spec."""
+    typer.echo(f"{carded.path}: {carded.size} bytes, sha256 {carded.sha256}")
+    rows = [tuple(_quality_cell(row.get(name)) for name in ("set", "sigma", "psnr", "ssim")) for row in carded.spec.quality]
+    _print_table("", ("set", "sigma", "PSNR, dB", "SSIM"), rows)
+
+
+def _promises(spec: ModelSpec) -> dict[str, str]:
+    radius = "the whole image" if spec.receptive_radius is None else f"{spec.receptive_radius} px"
+    return {
+        "name": f"{spec.name} ({spec.task}, {spec.method})",
+        "channels, scale": f"{spec.channels}, {spec.scale}",
+        "size multiple": f"{spec.size_multiple} px",
+        "receptive radius": radius,
+        "reads the whole image": ", ".join(spec.global_ops) or "no operator",
+        "fast halo": f"{spec.fast_halo} px, largest error {(spec.fast_error or 0) * 255:.3f} / 255",
+        "memory": f"{spec.bytes_per_pixel:g} bytes per pixel of the largest tile",
+        "licence": spec.licence or "not stated",
+    }
+
+
+def _checks(exported: Exported) -> dict[str, str]:
+    error = exported.exact_tile_error
+    tiles = {None: "impossible", 0.0: "bit-identical to the whole image"}.get(error, f"within {error} of the whole image")
+    measured = "the whole image" if exported.measured_radius is None else f"{exported.measured_radius} px"
+    return {
+        "against PyTorch": f"largest difference {exported.verification.worst.max_abs:.2e}",
+        "radius with these weights": measured,
+        "exact tiles": tiles,
+    }
+
+
+def _verdict(difference: float, verification: Verification) -> str:
+    return "ok" if difference <= verification.tolerance else "FAIL"
+
+
+def _decibels(psnr: float) -> str:
+    return f"{psnr:.1f}" if math.isfinite(psnr) else "equal" if psnr > 0 else "-"
+
+
+def _quality_cell(value: object) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]] | Mapping[str, str]) -> None:
+    from rich.console import Console  # noqa: PLC0415 slow to load
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(*columns, title=title or None)
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, highlight=False).print(table)

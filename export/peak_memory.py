@@ -1,0 +1,68 @@
+"""Bytes of peak memory for each pixel of a tile: k of the memory model.
+
+Each size runs in a fresh process (`python -m export.peak_memory MODEL SIDE`), because the peak of a process never falls.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from export.errors import ExportError
+from restore_sdk.backends.onnx_runtime import open_onnxruntime
+
+SIDES = (512, 768, 1024)
+RUNS = 3  # the second run of a shape follows the memory plan that the first one recorded
+ROUNDED_TO = 10  # bytes; the peak repeats to within a per cent, and equal exports should give equal files
+
+
+def bytes_per_pixel(model: Path, size_multiple: int, sides: Sequence[int] = SIDES) -> float:
+    """Slope of the peak over pixels for square inputs of about `sides` pixels, least squares, rounded up. Raises ExportError."""
+    used = sorted({max(1, side // size_multiple) * size_multiple for side in sides})
+    peaks = [_peak_in_fresh_process(model, side) for side in used]
+    slope = float(np.polyfit(np.square(used, dtype=np.float64), peaks, 1)[0])
+    return float(max(ROUNDED_TO, np.ceil(slope / ROUNDED_TO) * ROUNDED_TO))
+
+
+def _peak_in_fresh_process(model: Path, side: int) -> int:
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "export.peak_memory", str(model), str(side)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ExportError(f"the model cannot run on {side} x {side} pixels ({last})", "free memory and export again")
+    return int(done.stdout)
+
+
+def run_once(model: Path, side: int) -> int:
+    """Peak resident memory of this process, bytes, after inference on a square of `side` pixels."""
+    backend = open_onnxruntime(model, device="cpu", threads=1)
+    batch = np.full((1, backend.spec.channels, side, side), 0.5, np.float32)
+    for _ in range(RUNS):
+        backend.infer(batch)
+    return peak_resident()
+
+
+def peak_resident() -> int:
+    """Highest resident memory of this process so far, bytes.
+
+    Linux counts ru_maxrss across exec, so a child starts with its parent's peak; VmHWM in /proc does not.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
+    resource = importlib.import_module("resource")  # absent on Windows
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    sys.stdout.write(str(run_once(Path(sys.argv[1]), int(sys.argv[2]))))
