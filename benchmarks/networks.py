@@ -1,9 +1,10 @@
-"""Candidate networks trained for equal time: dB against seconds per megapixel, as a whole and in exact tiles.
+"""Candidate networks trained on an equal budget: dB against seconds per megapixel, as a whole and in exact tiles.
 
-Each is trained with the data, loss and settings of configs/denoise.toml for the same seconds on the same threads, exported, and
-measured through Restorer on ONNX Runtime. PSNR is taken on the images of BSDS500 val that are not in CBSD68, so that the choice
-is not made on the test set. Exact tiles compute more pixels than the image has, the more the larger the network's receptive
-radius: the second time of each candidate is what a large image costs.
+Each is trained with the data, loss and settings of configs/denoise.toml for the same seconds or, where the machine is shared, for
+the same steps (the candidates cost about the same arithmetic), exported, and measured through Restorer on ONNX Runtime. PSNR is
+taken on the images of BSDS500 val that are not in CBSD68, so that the choice is not made on the test set. Exact tiles compute
+more pixels than the image has, the more the larger the network's receptive radius: the second time of each candidate is what
+a large image costs.
 """
 
 from __future__ import annotations
@@ -64,11 +65,15 @@ class Candidate:
 
 
 def train(name: str, arguments: argparse.Namespace) -> Path:
-    """Train candidate `name` for the seconds allowed; its run folder."""
+    """Train candidate `name` for the budget allowed, unless an earlier run is to be used again; its run folder."""
+    if arguments.reuse and (arguments.work / name / "model.safetensors").is_file():
+        return Path(arguments.work / name)
     folders = [(arguments.data / "bsds500" / part).as_posix() for part in ("train", "test")]
     settings: dict[str, object] = {f"network.{key}": value for key, value in CANDIDATES[name].items()}
     settings |= {"name": name, "run_root": arguments.work.as_posix(), "data.folders": folders}
-    settings |= {"trainer.max_seconds": arguments.seconds, "trainer.threads": arguments.threads, "trainer.accelerator": "cpu"}
+    settings |= {"trainer.threads": arguments.threads, "trainer.accelerator": "cpu"}
+    settings["trainer.max_seconds"] = 10**6 if arguments.steps else arguments.seconds
+    settings["trainer.max_steps"] = arguments.steps or 10**6
     settings["trainer.validate_every"] = 10**6  # once, at the end
     overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     return fit(make_run(read_config(SelfSupervisedConfig, CONFIG, overrides)), overwrite=True)
@@ -160,7 +165,7 @@ def record(candidate: Candidate, findings: Findings) -> None:
             findings.add(f"{candidate.name}_{key}", float(value), unit)
 
 
-def plot(candidates: Sequence[Candidate], path: Path, *, seconds: int, core: int) -> None:
+def plot(candidates: Sequence[Candidate], path: Path, *, budget: str, core: int) -> None:
     """dB against seconds per megapixel: a filled point for the whole image, joined to a hollow one for exact tiles."""
     from matplotlib.figure import Figure  # noqa: PLC0415 (only with --plot)
 
@@ -175,12 +180,17 @@ def plot(candidates: Sequence[Candidate], path: Path, *, seconds: int, core: int
             f"{candidate.name} ({(candidate.facts.parameters or 0) / 1e6:.2f} M, radius {candidate.facts.receptive_radius} px)"
         )
         axes.annotate(label, (statistics.fmean(times), height), (0, 8), textcoords="offset points", ha="center", fontsize=9)
-    axes.set_title(f"{seconds} s of training each; filled: whole image, hollow: exact tiles, cores of {core} px", fontsize=10)
+    axes.set_title(f"{budget} of training each; filled: whole image, hollow: exact tiles, cores of {core} px", fontsize=10)
     axes.set(xlabel="seconds per megapixel, ONNX Runtime on the CPU", ylabel=f"PSNR at sigma {SHOWN_SIGMA:g}, dB")
     axes.margins(0.25, 0.25)
     axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
+def budget_in_words(arguments: argparse.Namespace) -> str:
+    """The training that each candidate had."""
+    return f"{arguments.steps} steps" if arguments.steps else f"{arguments.seconds} s"
 
 
 def run(arguments: argparse.Namespace, findings: Findings) -> list[Candidate]:
@@ -214,6 +224,8 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__.partition("\n")[0] if __doc__ else None, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--seconds", type=positive, default=150, help="of training for each candidate")
+    parser.add_argument("--steps", type=positive, default=None, help="of training for each candidate, in place of --seconds")
+    parser.add_argument("--reuse", action="store_true", help="measure the runs in --work again instead of training anew")
     parser.add_argument("--threads", type=positive, default=available_cores(), help="for training and for measuring")
     parser.add_argument("--size", type=image_size, default=(2048, 2048), metavar="HxW", help="photograph that is timed")
     parser.add_argument("--core", type=positive, default=512, help="kept side of exact tiles, pixels")
@@ -236,10 +248,14 @@ def main(words: Sequence[str] | None = None) -> int:
     candidates = run(arguments, findings)
     for candidate in candidates:
         record(candidate, findings)
-    findings.settings |= {"seconds": arguments.seconds, "core": arguments.core, "size": "x".join(map(str, arguments.size))}
+    findings.settings |= {
+        "budget": budget_in_words(arguments),
+        "core": arguments.core,
+        "size": "x".join(map(str, arguments.size)),
+    }
     findings.notes.append("images scored: BSDS500 val without CBSD68, so that the choice is not made on the test set")
     if arguments.plot:
-        plot(candidates, arguments.plot, seconds=arguments.seconds, core=arguments.core)
+        plot(candidates, arguments.plot, budget=budget_in_words(arguments), core=arguments.core)
     return finish("networks", arguments, findings, host_facts(arguments.threads), Model(name="candidate networks", sha256=""))
 
 

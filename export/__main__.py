@@ -10,9 +10,13 @@ import typer
 
 from export.card import write_card
 from export.console import print_carded, print_exported, print_verification, steps_shown
+from export.keep_fp32 import parse_keep
 from export.produce import STEPS, ExportOptions, export_onnx
+from export.tensorrt_command import tensorrt_command
 from export.to_onnx import DEFAULT_OPSET, OPSETS
-from export.verify import TOLERANCE, verify
+from export.tolerance import Precision
+from export.torch_command import torch_command
+from export.verify import verify
 from restore_sdk.cli.console import errors_reported, say_json
 from restore_sdk.cli.exit_codes import ExitCode
 
@@ -33,7 +37,14 @@ app = typer.Typer(
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Threads: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Threads of ONNX Runtime.", show_default="one per core")]
-Tolerance: TypeAlias = Annotated[float, typer.Option(min=0.0, help="Largest difference of the outputs, which lie in [0, 1].")]
+Tolerance: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Largest difference of the outputs, which lie in [0, 1].",
+        show_default="1e-4 in fp32; 1e-2 and 60 dB in fp16",
+    ),
+]
 
 
 @app.command("onnx", epilog=EXIT_CODES)
@@ -42,21 +53,36 @@ def onnx_command(
     checkpoint: Annotated[Path, typer.Argument(help="Run folder, or its model.safetensors.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write (.onnx).")],
     opset: Annotated[int, typer.Option(min=OPSETS.start, max=OPSETS.stop - 1, help="ONNX operator set.")] = DEFAULT_OPSET,
+    precision: Annotated[
+        Precision, typer.Option(help="Of weights and activations; input and output stay float32.")
+    ] = Precision.FP32,
+    keep_fp32: Annotated[
+        str,
+        typer.Option(metavar="NAME[,NAME...]|auto", help="Modules that stay float32 in fp16; auto: as few as can be found."),
+    ] = "",
     name: Annotated[str, typer.Option(help="Name of the model.", show_default="the checkpoint's")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the weights.", show_default="the checkpoint's")] = "",
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of images to measure fast tiles on.", show_default="synthetic textures")
+        Path | None,
+        typer.Option(help="Folder of images to measure fast tiles and fp16 on.", show_default="textures; for fp16, examples"),
     ] = None,
-    tolerance: Tolerance = TOLERANCE,
+    tolerance: Tolerance = None,
     threads: Threads = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Trace the network, compare it with PyTorch, measure its reach, halo and memory, stamp all that, and write one file."""
-    options = ExportOptions(
-        opset=opset, name=name, licence=licence, calibration=calibration, tolerance=tolerance, threads=threads
-    )
     with errors_reported("onnx", as_json=as_json, debug=debug):
+        options = ExportOptions(
+            opset=opset,
+            precision=precision,
+            keep_fp32=parse_keep(keep_fp32),
+            name=name,
+            licence=licence,
+            calibration=calibration,
+            tolerance=tolerance,
+            threads=threads,
+        )
         with steps_shown(STEPS) as announce:
             exported = export_onnx(checkpoint, output, options, announce)
         if as_json:
@@ -70,7 +96,7 @@ def verify_command(
     *,
     model: Annotated[Path, typer.Argument(help="Model file (.onnx) with a spec.")],
     against: Annotated[Path, typer.Option(help="Run folder, model.safetensors, or another .onnx file.")],
-    tolerance: Tolerance = TOLERANCE,
+    tolerance: Tolerance = None,
     threads: Threads = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -109,6 +135,10 @@ def card_command(
             say_json(carded.as_json())
         else:
             print_carded(carded)
+
+
+app.command("tensorrt", epilog=EXIT_CODES)(tensorrt_command)
+app.command("torch", epilog=EXIT_CODES)(torch_command)
 
 
 def main() -> None:

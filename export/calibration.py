@@ -1,4 +1,4 @@
-"""Images on which a halo's error is measured: a folder's photographs, or, without one, textures made here."""
+"""Images on which a model's errors are measured: a folder's photographs, or, without one, textures made here."""
 
 from __future__ import annotations
 
@@ -57,38 +57,42 @@ def texture(channels: int, height: int, width: int, *, sigma: float, seed: int) 
     clouds = np.fft.irfft2(spectrum / np.maximum(frequency, 1 / max(height, width)), s=(height, width))
     clouds = 0.5 + 0.15 * clouds / max(float(clouds.std()), 1e-12)
     clouds[:, : height // 2, width // 3 :] = 1 - clouds[:, : height // 2, width // 3 :]
-    return np.asarray(_noisy(np.clip(clouds, 0, 1), sigma, random)[None], np.float32)
+    return np.asarray(noisy(np.clip(clouds, 0, 1), sigma, random)[None], np.float32)
 
 
-def _noisy(planes: NDArray[np.float64], sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
+def noisy(planes: NDArray[np.float64], sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
+    """`planes` and white Gaussian noise of `sigma` / 255; not clipped."""
     return planes + random.standard_normal(planes.shape) * (sigma / 255)
 
 
-def _squares(folder: Path, channels: int, side: int) -> Iterator[FloatNCHW]:
-    """Files that are no image, or too small, are passed over."""
+def photographs(folder: Path) -> Iterator[NDArray[Any]]:
+    """Pixels of a folder's images, (H, W[, 3 or 4]), by name; files that are no image are passed over. Raises ExportError."""
     try:
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
     except OSError as exc:
         raise ExportError(
             f"the calibration folder {folder} cannot be listed ({exc.strerror})", "pass a folder of images"
         ) from exc
-    used = 0
     for file in files:
         try:
-            pixels = read_image(file).pixels
+            yield read_image(file).pixels
         except ImageReadError:
             continue
-        if min(pixels.shape[:2]) < side:
-            continue
-        planes = _planes(pixels, channels, side)
-        yield np.asarray(_noisy(planes, SIGMAS[used % len(SIGMAS)], np.random.default_rng(used))[None], np.float32)
-        used += 1
 
 
-def _planes(pixels: NDArray[Any], channels: int, side: int) -> NDArray[np.float64]:
-    """(channels, side, side) in [0, 1] from the middle of (H, W) or (H, W, 3 or 4); gray is repeated, alpha dropped."""
-    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-    square = pixels[top : top + side, left : left + side]
-    peak = float(np.iinfo(square.dtype).max) if np.issubdtype(square.dtype, np.integer) else 1.0
-    planes = np.atleast_3d(square).astype(np.float64)[..., :3].transpose(2, 0, 1) / peak
-    return np.resize(planes, (channels, side, side)) if len(planes) < channels else planes[:channels]
+def planes_of(pixels: NDArray[Any], channels: int, height: int, width: int) -> NDArray[np.float64]:
+    """(channels, height, width) in [0, 1] from the middle of larger (H, W) or (H, W, 3 or 4); gray is repeated, alpha dropped."""
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    middle = pixels[top : top + height, left : left + width]
+    peak = float(np.iinfo(middle.dtype).max) if np.issubdtype(middle.dtype, np.integer) else 1.0
+    planes = np.atleast_3d(middle).astype(np.float64)[..., :3].transpose(2, 0, 1) / peak
+    return np.resize(planes, (channels, height, width)) if len(planes) < channels else planes[:channels]
+
+
+def _squares(folder: Path, channels: int, side: int) -> Iterator[FloatNCHW]:
+    """Images that are too small are passed over."""
+    large = (pixels for pixels in photographs(folder) if min(pixels.shape[:2]) >= side)
+    for number, pixels in enumerate(large):
+        planes = planes_of(pixels, channels, side, side)
+        random = np.random.default_rng(number)
+        yield np.asarray(noisy(planes, SIGMAS[number % len(SIGMAS)], random)[None], np.float32)

@@ -109,5 +109,5 @@ def _read_json(path: Path, option: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise OptionsError(option, str(path), f"a readable JSON file ({exc.strerror})") from exc
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise OptionsError(option, str(path), f"a JSON file ({exc})") from exc

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from export.card import Carded
+from export.half_gate import Gate
 from export.produce import Announce, Exported
 from export.verify import Verification
 from restore_sdk.spec import ModelSpec
@@ -47,13 +48,14 @@ def print_verification(verification: Verification, model: Path, against: Path) -
             " x ".join(map(str, item.shape)),
             f"{item.max_abs:.2e}",
             _decibels(item.psnr),
-            _verdict(item.max_abs, verification),
+            "ok" if verification.allows(item) else "FAIL",
         )
         for item in verification.differences
     ]
     _print_table(f"{model.name} against {against.name}", ("input", "N x C x H x W", "largest difference", "PSNR, dB", ""), rows)
     verdict = "equal within" if verification.passed else "DIFFERENT beyond"
-    typer.echo(f"{verdict} {verification.tolerance:g}: largest difference {verification.worst.max_abs:.2e}")
+    least = f" and {verification.least_psnr:g} dB" if math.isfinite(verification.least_psnr) else ""
+    typer.echo(f"{verdict} {verification.tolerance:g}{least}: largest difference {verification.worst.max_abs:.2e}")
 
 
 def print_carded(carded: Carded) -> None:
@@ -68,6 +70,7 @@ def _promises(spec: ModelSpec) -> dict[str, str]:
     return {
         "name": f"{spec.name} ({spec.task}, {spec.method})",
         "channels, scale": f"{spec.channels}, {spec.scale}",
+        "precision": spec.precision,
         "size multiple": f"{spec.size_multiple} px",
         "receptive radius": radius,
         "reads the whole image": ", ".join(spec.global_ops) or "no operator",
@@ -85,11 +88,15 @@ def _checks(exported: Exported) -> dict[str, str]:
         "against PyTorch": f"largest difference {exported.verification.worst.max_abs:.2e}",
         "radius with these weights": measured,
         "exact tiles": tiles,
+        **_cost(exported.gate),
     }
 
 
-def _verdict(difference: float, verification: Verification) -> str:
-    return "ok" if difference <= verification.tolerance else "FAIL"
+def _cost(gate: Gate | None) -> dict[str, str]:
+    if gate is None:
+        return {}
+    cost = f"{_decibels(gate.psnr)} dB, largest difference {gate.max_abs:.2e}, on {gate.images}, white and black"
+    return {"FP16 against FP32": cost, "kept in FP32": ", ".join(gate.keep) or "no layer"}
 
 
 def _decibels(psnr: float) -> str:

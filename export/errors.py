@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from restore_sdk.errors import ModelError, RestoreError
@@ -26,12 +28,33 @@ class ExportError(ModelError):
 class DifferentNumbersError(ModelError):
     """Two forms of one network answer differently."""
 
-    def __init__(self, worst: float, tolerance: float, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        worst: float,
+        tolerance: float,
+        shape: tuple[int, ...],
+        *,
+        psnr: float = math.inf,
+        least_psnr: float = -math.inf,
+    ) -> None:
+        measured = f"{worst:.3g} ({psnr:.1f} dB)" if math.isfinite(least_psnr) else f"{worst:.3g}"
+        wanted = f"{tolerance:.3g} and {least_psnr:g} dB" if math.isfinite(least_psnr) else f"{tolerance:.3g}"
         super().__init__(
-            f"the outputs differ by {worst:.3g} on an input of shape {shape}, expected at most {tolerance:.3g}; "
+            f"the outputs differ by {measured} on an input of shape {shape}, expected at most {wanted}; "
             "look for a branch on the input's size, or pass another --opset"
         )
         self.worst, self.tolerance, self.shape = worst, tolerance, shape
+        self.psnr, self.least_psnr = psnr, least_psnr
+
+
+class HalfPrecisionError(ModelError):
+    """A network that FP16 cannot hold; `layers` are the module paths to blame, `psnr` (dB) and `max_abs` the worst measured."""
+
+    def __init__(self, layers: Sequence[str], psnr: float, max_abs: float, reason: str, remedy: str = "") -> None:
+        where = ", ".join(layers) or "the network as a whole"
+        remedy = remedy or f"pass --keep-fp32 auto, or --keep-fp32 {','.join(layers)}"
+        super().__init__(f"FP16 differs from FP32 by {max_abs:.3g} ({psnr:.1f} dB): {reason} in {where}; {remedy}")
+        self.layers, self.psnr, self.max_abs, self.reason = tuple(layers), psnr, max_abs, reason
 
 
 class OutputError(RestoreError, OSError):

@@ -9,12 +9,12 @@ import numpy as np
 
 from export.calibration import Calibration
 from export.errors import ExportError
+from export.tolerance import TILE_ROUNDING, Precision
 from restore_sdk.backends.base import Backend, FloatNCHW
 from restore_sdk.tiling.plan import Span, plan_tiles
 from restore_sdk.tiling.walk import walk
 
 LARGEST_FAST_ERROR = 0.25 / 255  # a quarter of an 8-bit step
-ROUNDING = 1e-5  # a runtime may sum in another order for another tile shape
 TILES_PER_AXIS = 3  # the middle one is cut on all four sides
 SMALLEST_SIDE = 288  # pixels; fits the photographs of the usual sets
 LARGEST_GLOBAL_HALO = 64  # pixels tried for a network without a finite reach
@@ -41,12 +41,13 @@ def calibration_side(radius: int | None, size_multiple: int) -> int:
 
 
 def check_exact_tiles(backend: Backend, images: Calibration, radius: int, size_multiple: int) -> float:
-    """Largest difference between tiles with the exact halo and the whole image: 0, or rounding. Raises ExportError if more.
+    """Largest difference between tiles with the exact halo and the whole image: 0, or rounding (a runtime may sum in another
+    order for another tile shape) in the precision that the spec states. Raises ExportError if more.
 
     This is the proof that multiple and radius are right together; an operator that depends on absolute position fails here.
     """
     error = max(_errors(backend, images.images, exact_halo(radius, size_multiple), size_multiple))
-    if not error <= ROUNDING:
+    if not error <= TILE_ROUNDING.get(backend.spec.precision, TILE_ROUNDING[Precision.FP32]):
         raise ExportError(
             f"tiles with a halo of {exact_halo(radius, size_multiple)} px differ by {error:.3g} from the whole image",
             "give the network a size_multiple attribute with its total stride, and no operator that depends on position",

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from export.errors import ExportError
-from restore_sdk.backends.onnx_runtime import open_onnxruntime
+from restore_sdk.backends.opening import open_backend
+from restore_sdk.backends.torch_file import SUFFIX
 
 SIDES = (512, 768, 1024)
 RUNS = 3  # the second run of a shape follows the memory plan that the first one recorded
@@ -44,7 +45,8 @@ def _peak_in_fresh_process(model: Path, side: int) -> int:
 
 def run_once(model: Path, side: int) -> int:
     """Peak resident memory of this process, bytes, after inference on a square of `side` pixels."""
-    backend = open_onnxruntime(model, device="cpu", threads=1)
+    name = "torch" if model.suffix == SUFFIX else "onnxruntime"
+    backend = open_backend(model, backend=name, device="cpu", threads=1)
     batch = np.full((1, backend.spec.channels, side, side), 0.5, np.float32)
     for _ in range(RUNS):
         backend.infer(batch)

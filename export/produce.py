@@ -9,24 +9,33 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from export.calibration import calibration, check_folder
+from export.calibration import Calibration, calibration, check_folder
 from export.checkpoint import Checkpoint, load_checkpoint
+from export.errors import ExportError
 from export.files import check_target, write_whole
 from export.global_ops import global_ops
+from export.half_gate import Gate
 from export.halo import FastHalo, calibration_side, check_exact_tiles, find_fast_halo
+from export.keep_fp32 import KeepChoice, in_half
 from export.peak_memory import SIDES, bytes_per_pixel
 from export.radius import LARGEST_RADIUS, check_measured, structural_field
 from export.runtime import on_disk, opened
 from export.stamp import sha256, stamped
 from export.to_onnx import DEFAULT_OPSET, serialised, trace
-from export.verify import TOLERANCE, Verification, compare
+from export.tolerance import Precision
+from export.verify import Verification, allowed_difference, compare
 from restore_sdk.backends.base import Backend
+from restore_sdk.backends.function import FunctionBackend
+from restore_sdk.errors import OptionsError
 from restore_sdk.extras import require
 from restore_sdk.spec import ModelSpec
 
-STEPS = ("load", "trace", "verify", "receptive field", "tiles", "memory", "write")
+if TYPE_CHECKING:
+    from torch import nn
+
+STEPS = ("load", "precision", "trace", "verify", "receptive field", "tiles", "memory", "write")
 FROM_TRAINING = ("seed", "steps", "seconds")  # fields of the card that go into spec.source
 
 Announce = Callable[[str], None]
@@ -36,7 +45,10 @@ Announce = Callable[[str], None]
 class ExportOptions:
     """How to export. None or an empty text: what the checkpoint's card says.
 
-    calibration   folder of images for the error of fast tiles; None: synthetic textures.
+    precision     of weights and activations; input and output are float32 in either.
+    keep_fp32     modules that stay float32 in FP16, beside those that the card names; "auto": as few as measuring finds.
+    calibration   folder of images for the error of fast tiles and for FP16; None: synthetic textures, and for FP16 the examples.
+    tolerance     largest difference to PyTorch; None: what the precision allows.
     memory_sides  sides in pixels of the squares whose peak memory is measured.
     threads       of ONNX Runtime while checking; None: one per core.
     """
@@ -45,10 +57,18 @@ class ExportOptions:
     name: str = ""
     licence: str = ""
     calibration: Path | None = None
-    tolerance: float = TOLERANCE
+    precision: Precision = Precision.FP32
+    keep_fp32: KeepChoice = ()
+    tolerance: float | None = None
     memory_sides: tuple[int, ...] = SIDES
     largest_radius: int = LARGEST_RADIUS
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep_fp32 and self.precision is Precision.FP32:
+            raise OptionsError(
+                "keep_fp32", self.keep_fp32, "nothing with precision 'fp32', which keeps every layer; 'fp16' needs it"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +82,7 @@ class Exported:
     verification: Verification
     measured_radius: int | None  # through ONNX Runtime with the real weights; spec.receptive_radius is the structural one
     exact_tile_error: float | None  # None: no finite radius
+    gate: Gate | None = None  # what FP16 costs; None: the file is FP32
 
     def as_json(self) -> dict[str, Any]:
         spec = dataclasses.asdict(self.spec)
@@ -74,6 +95,7 @@ class Exported:
             "verification": self.verification.as_json(),
             "measured_radius": self.measured_radius,
             "exact_tile_error": self.exact_tile_error,
+            "fp16": None if self.gate is None else self.gate.as_json(),
         }
 
 
@@ -82,25 +104,44 @@ def export_onnx(
 ) -> Exported:
     """Write the network of `checkpoint`, a run folder or its model.safetensors, to `target` as one stamped ONNX file.
 
-    `announce` is called with each of STEPS as it begins. Raises CheckpointUnusableError, ExportError, DifferentNumbersError
-    (all ModelErrors), OutputError and MissingExtraError; an existing `target` is then left as it was.
+    `announce` is called with each of STEPS as it begins. Raises CheckpointUnusableError, ExportError, DifferentNumbersError,
+    HalfPrecisionError (all ModelErrors), OptionsError, OutputError and MissingExtraError; an existing `target` is then left as
+    it was.
     """
     options = options or ExportOptions()
     check_target(target)
     check_folder(options.calibration)
     announce("load")
     loaded = load_checkpoint(checkpoint)
+    announce("precision")
+    network, gate = _lowered(loaded, options)
     announce("trace")
-    graph = trace(loaded.network, loaded.channels, loaded.size_multiple, options.opset)
-    promised = _promised(loaded, options, global_ops(graph))
+    graph = trace(network, loaded.channels, loaded.size_multiple, options.opset)
+    promised = _promised(loaded, options, global_ops(graph), gate)
     result = _measured(loaded, serialised(graph), promised, options, announce)
     announce("write")
     write_whole(target, result.content)
     digest = sha256(result.content)
     spec = dataclasses.replace(result.spec, sha256=digest)
-    return Exported(
-        target, digest, len(result.content), spec, result.verification, result.measured_radius, result.exact_tile_error
-    )
+    found = (result.verification, result.measured_radius, result.exact_tile_error)
+    return Exported(target, digest, len(result.content), spec, *found, gate)
+
+
+def _lowered(loaded: Checkpoint, options: ExportOptions) -> tuple[nn.Module, Gate | None]:
+    if options.precision is Precision.FP32:
+        return loaded.network, None
+    keep = options.keep_fp32
+    return in_half(loaded, keep if keep == "auto" else (*keep, *_kept_by_method(loaded.card)), options.calibration)
+
+
+def _kept_by_method(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Modules that the method's config keeps in float32, whoever exports it."""
+    names = card.get("keep_fp32", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ExportError(
+            f"the card has keep_fp32={names!r}, expected a list of module paths", "correct the config and train again"
+        )
+    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +157,14 @@ def _measured(loaded: Checkpoint, content: bytes, promised: ModelSpec, options: 
     multiple = loaded.size_multiple
     with opened(content, promised, threads=options.threads) as backend:
         announce("verify")
-        verification = compare(backend.infer, loaded.infer, loaded.channels, multiple, options.tolerance)
+        allowed = allowed_difference(options.tolerance, options.precision)
+        verification = compare(backend.infer, loaded.infer, loaded.channels, multiple, allowed.max_abs, least_psnr=allowed.psnr)
         verification.check()
         announce("receptive field")
         radius, measured = _radius(loaded, backend, options.largest_radius)
         announce("tiles")
         images = calibration(options.calibration, loaded.channels, calibration_side(radius, multiple))
-        tile_error = None if radius is None else check_exact_tiles(backend, images, radius, multiple)
+        tile_error = None if radius is None else _tile_error(loaded, backend, images, radius)
         fast = find_fast_halo(backend, images, radius, multiple)
     announce("memory")
     with on_disk(content, promised) as path:
@@ -140,7 +182,15 @@ def _radius(loaded: Checkpoint, backend: Backend, limit: int) -> tuple[int | Non
     return (None if backend.spec.global_ops else structural.radius), measured.radius
 
 
-def _promised(loaded: Checkpoint, options: ExportOptions, operators: tuple[str, ...]) -> ModelSpec:
+def _tile_error(loaded: Checkpoint, backend: Backend, images: Calibration, radius: int) -> float:
+    """FP16's own rounding would hide a faint seam, so the proof that radius and multiple fit is then made in FP32 first."""
+    if backend.spec.precision != Precision.FP32:
+        exact = dataclasses.replace(backend.spec, precision=str(Precision.FP32))
+        check_exact_tiles(FunctionBackend(exact, loaded.infer), images, radius, loaded.size_multiple)
+    return check_exact_tiles(backend, images, radius, loaded.size_multiple)
+
+
+def _promised(loaded: Checkpoint, options: ExportOptions, operators: tuple[str, ...], gate: Gate | None) -> ModelSpec:
     """What is known before anything is measured."""
     task = loaded.text("task", "denoise")
     return ModelSpec(
@@ -152,10 +202,11 @@ def _promised(loaded: Checkpoint, options: ExportOptions, operators: tuple[str, 
         size_multiple=loaded.size_multiple,
         min_size=loaded.size_multiple,
         global_ops=operators,
+        precision=str(options.precision),
         trained_on=loaded.text("trained_on"),
         corruption=loaded.text("corruption"),
         licence=options.licence or loaded.text("licence"),
-        source=_source(loaded, options.opset),
+        source={**_source(loaded, options.opset), **_cost(gate)},
     )
 
 
@@ -182,6 +233,10 @@ def _source(loaded: Checkpoint, opset: int) -> Mapping[str, str]:
     source["network"] = json.dumps(loaded.card["network"], sort_keys=True)
     commit = _commit()
     return {**source, "commit": commit} if commit else source
+
+
+def _cost(gate: Gate | None) -> Mapping[str, str]:
+    return {} if gate is None else {"fp16": json.dumps(gate.as_json(), sort_keys=True)}
 
 
 def _commit() -> str:

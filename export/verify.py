@@ -19,14 +19,15 @@ from export.checkpoint import load_checkpoint
 from export.errors import DifferentNumbersError, ExportError
 from export.runtime import opened
 from export.stamp import read_stamped
+from export.tolerance import TOLERANCES, Precision, Tolerance, difference, tolerance_for
 from restore_sdk.backends.base import FloatNCHW
-from restore_sdk.backends.onnx_file import read_onnx
-from restore_sdk.spec import ModelSpec
+from restore_sdk.backends.onnx_file import OnnxFile, read_onnx
+from restore_sdk.spec import METADATA_KEY, ModelSpec
 
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
 Shape: TypeAlias = tuple[int, int, int, int]
 
-TOLERANCE = 1e-4  # largest difference, in units of value_range; float32 rounding through some twenty layers stays far below
+TOLERANCE = TOLERANCES[Precision.FP32].max_abs
 LARGE_SIDES = (384, 512)
 
 
@@ -45,10 +46,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """One Difference for each shape. `tolerance` is the largest difference allowed, in units of value_range."""
+    """One Difference for each shape. `tolerance` is the largest difference allowed, in units of value_range, and `least_psnr`
+    the least PSNR in dB."""
 
     differences: tuple[Difference, ...]
     tolerance: float
+    least_psnr: float = -math.inf
 
     @property
     def worst(self) -> Difference:
@@ -56,16 +59,24 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        return self.worst.max_abs <= self.tolerance  # false for NaN
+        return all(map(self.allows, self.differences))
+
+    def allows(self, item: Difference) -> bool:
+        """Whether that shape is within the tolerance; NaN is not."""
+        return Tolerance(self.tolerance, self.least_psnr).allows(item.max_abs, item.psnr)
 
     def check(self) -> None:
         """Raise DifferentNumbersError unless passed."""
-        if not self.passed:
-            raise DifferentNumbersError(self.worst.max_abs, self.tolerance, self.worst.shape)
+        failed = [item for item in self.differences if not self.allows(item)]
+        if failed:
+            worst = self.worst if self.worst in failed else min(failed, key=lambda item: item.psnr)
+            raise DifferentNumbersError(worst.max_abs, self.tolerance, worst.shape, psnr=worst.psnr, least_psnr=self.least_psnr)
 
     def as_json(self) -> dict[str, Any]:
         rows = [item.as_json() for item in self.differences]
-        return {"passed": self.passed, "tolerance": self.tolerance, "max_abs": self.worst.as_json()["max_abs"], "shapes": rows}
+        least_psnr = self.least_psnr if math.isfinite(self.least_psnr) else None
+        allowed = {"passed": self.passed, "tolerance": self.tolerance, "least_psnr": least_psnr}
+        return {**allowed, "max_abs": self.worst.as_json()["max_abs"], "shapes": rows}
 
 
 def shapes(channels: int, size_multiple: int) -> dict[str, Shape]:
@@ -82,25 +93,54 @@ def shapes(channels: int, size_multiple: int) -> dict[str, Shape]:
     }
 
 
-def compare(candidate: Infer, reference: Infer, channels: int, size_multiple: int, tolerance: float = TOLERANCE) -> Verification:
+def compare(
+    candidate: Infer,
+    reference: Infer,
+    channels: int,
+    size_multiple: int,
+    tolerance: float = TOLERANCE,
+    *,
+    least_psnr: float = -math.inf,
+) -> Verification:
     """Run both on textured noise, reproducibly, at `shapes`."""
     cases = shapes(channels, size_multiple).items()
-    return Verification(tuple(_difference(label, shape, candidate, reference) for label, shape in cases), tolerance)
+    rows = tuple(_difference(label, shape, candidate, reference) for label, shape in cases)
+    return Verification(rows, tolerance, least_psnr)
 
 
-def verify(model: Path, against: Path, *, tolerance: float = TOLERANCE, threads: int | None = None) -> Verification:
+def verify(model: Path, against: Path, *, tolerance: float | None = None, threads: int | None = None) -> Verification:
     """Compare a stamped model with a checkpoint (a run folder or safetensors) or with another ONNX file.
 
-    Raises ModelError and its kin for files that cannot be used; a difference beyond `tolerance` is no error but a report.
+    tolerance  largest difference; None: what the precision allows that the specs state, 1e-4 for FP32, 1e-2 and 60 dB for FP16.
+
+    Raises ModelError and its kin for files that cannot be used; a difference beyond the tolerance is no error but a report.
     """
     content, spec = read_stamped(model)
     with opened(content, spec, threads=threads) as candidate:
         if against.suffix == ".onnx":
-            with opened(read_onnx(against).content, spec, threads=threads) as reference:
-                return compare(candidate.infer, reference.infer, spec.channels, spec.size_multiple, tolerance)
+            other = read_onnx(against)
+            allowed = allowed_difference(tolerance, spec.precision, _precision(other))
+            with opened(other.content, spec, threads=threads) as reference:
+                return compare(
+                    candidate.infer, reference.infer, spec.channels, spec.size_multiple, allowed.max_abs, least_psnr=allowed.psnr
+                )
         checkpoint = load_checkpoint(against)
         _check_contract(spec, {name: getattr(checkpoint, name) for name in ("channels", "scale", "size_multiple")})
-        return compare(candidate.infer, checkpoint.infer, spec.channels, spec.size_multiple, tolerance)
+        allowed = allowed_difference(tolerance, spec.precision)
+        return compare(
+            candidate.infer, checkpoint.infer, spec.channels, spec.size_multiple, allowed.max_abs, least_psnr=allowed.psnr
+        )
+
+
+def allowed_difference(tolerance: float | None, *precisions: str) -> Tolerance:
+    """What was asked for, whatever the PSNR; None: what the coarsest of `precisions` allows."""
+    return tolerance_for(*precisions) if tolerance is None else Tolerance(tolerance)
+
+
+def _precision(file: OnnxFile) -> str:
+    """A file without a spec may be compared with too; it counts as FP32."""
+    known = METADATA_KEY in file.metadata
+    return ModelSpec.from_metadata(file.metadata).precision if known else str(Precision.FP32)
 
 
 def _check_contract(spec: ModelSpec, promised: dict[str, int]) -> None:
@@ -114,10 +154,7 @@ def _difference(label: str, shape: Shape, candidate: Infer, reference: Infer) ->
     got, want = candidate(batch), reference(batch)
     if got.shape != want.shape:
         return Difference(label, shape, math.inf, -math.inf)
-    delta = np.abs(got.astype(np.float64) - want)
-    mean_square = float(np.mean(delta**2))
-    psnr = math.inf if mean_square == 0 else -10 * math.log10(mean_square) if mean_square > 0 else math.nan
-    return Difference(label, shape, float(delta.max()), psnr)
+    return Difference(label, shape, *difference(got, want))
 
 
 def _is_finite(value: object) -> bool:

@@ -17,6 +17,7 @@ RestoreError
 |-- TilingError                       .layers (operators that read the whole image)
 |-- BackendError                      .log (the vendor's lines)
 |   |-- DeviceUnavailableError        .requested .available
+|   |-- EngineBuildError              .node .operator (of the ONNX graph, where known)
 |   `-- DeviceMemoryError             .required .free .tile
 |-- MissingExtraError (also ImportError)   .module .extra
 `-- RestorerClosedError
@@ -106,18 +107,18 @@ class ModelNotFoundError(ModelError):
 
 
 class ModelDamagedError(ModelError):
-    """A file that is not a whole, self-contained ONNX model."""
+    """A file that is not a whole, self-contained model of its `kind`."""
 
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path} is not a usable ONNX model: {reason}")
+    def __init__(self, path: Path | str, reason: str, *, kind: str = "ONNX model") -> None:
+        super().__init__(f"{path} is not a usable {kind}: {reason}")
         self.path, self.reason = Path(path), reason
 
 
 class ModelHashError(ModelError):
     """The bytes are not those that were published."""
 
-    def __init__(self, path: Path | str, got: str, want: str) -> None:
-        super().__init__(f"{path} has sha256 {got}, expected {want}; install restore-sdk again")
+    def __init__(self, path: Path | str, got: str, want: str, remedy: str = "install restore-sdk again") -> None:
+        super().__init__(f"{path} has sha256 {got}, expected {want}; {remedy}")
         self.path, self.got, self.want = Path(path), got, want
 
 
@@ -151,6 +152,19 @@ class DeviceUnavailableError(BackendError):
     def __init__(self, requested: str, available: Sequence[str], remedy: str) -> None:
         super().__init__(f"{requested!r} is not available here (available: {', '.join(available) or 'none'}); {remedy}")
         self.requested, self.available = requested, tuple(available)
+
+
+class EngineBuildError(BackendError):
+    """TensorRT makes no engine of the model. `node` of the ONNX graph is at fault, `operator` is what it does in the words of
+    ONNX or TensorRT, both None where unknown; `log` holds the builder's lines."""
+
+    def __init__(
+        self, reason: str, remedy: str, *, node: str | None = None, operator: str | None = None, log: Sequence[str] = ()
+    ) -> None:
+        place = f" at node {node!r}" if node else ""
+        place += f" (operator {operator})" if operator else ""
+        super().__init__(f"no engine was built{place}: {reason}; {remedy}", log)
+        self.node, self.operator = node, operator
 
 
 class DeviceMemoryError(BackendError):

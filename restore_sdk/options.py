@@ -11,6 +11,7 @@ TileMode: TypeAlias = Literal["exact", "fast"]
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
 SMALLEST_CORE = 16  # pixels; below it nearly all the work is halo
+LARGEST_MEMORY_MB = 1 << 30  # MiB; a pebibyte
 DEFAULT_MEMORY_MB = 768  # MiB of activations that tile="auto" may use
 
 
@@ -37,6 +38,8 @@ class TileOptions:
             _check_integer("core", self.core, SMALLEST_CORE, "pixels")
         _check_integer("batch", self.batch, 1, "tiles")
         _check_integer("memory_mb", self.memory_mb, 1, "MiB")
+        if self.memory_mb > LARGEST_MEMORY_MB:
+            raise OptionsError("memory_mb", self.memory_mb, f"at most {LARGEST_MEMORY_MB} MiB")
 
 
 def _check_integer(name: str, value: object, least: int, unit: str) -> None:
@@ -57,8 +60,8 @@ def tile_options(choice: TileChoice) -> TileOptions | None:
         return choice
     if isinstance(choice, int) and not isinstance(choice, bool):
         return TileOptions(core=choice)
-    if choice in ("auto", "exact"):
+    if isinstance(choice, str) and choice in ("auto", "exact"):
         return TileOptions()
-    if choice == "fast":
+    if isinstance(choice, str) and choice == "fast":
         return TileOptions(mode="fast")
     raise OptionsError("tile", choice, "'auto', 'exact', 'fast', a core size in pixels, TileOptions or None")

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -21,7 +22,7 @@ from restore_sdk.image.files import ImageFile, read_image, write_image
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
 from restore_sdk.image.targets import check_holds, check_paths
 from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
-from restore_sdk.spec import ModelSpec
+from restore_sdk.spec import LARGEST_SIDE, ModelSpec
 from restore_sdk.tiling.choice import Planner
 from restore_sdk.tiling.plan import Span, TilePlan
 from restore_sdk.tiling.walk import walk
@@ -121,7 +122,7 @@ class Restorer:
         """
         self._opened()
         self._check_mask(mask)
-        order, clip = channel_order or self._order, self._clip if clip is None else clip
+        order, clip = self._order if channel_order is None else channel_order, self._clip if clip is None else clip
         return self._restore(image, order, clip, self._options(tile), on_tile)[0]
 
     __call__ = restore
@@ -180,8 +181,8 @@ class Restorer:
         backend = self._opened()
         plan = self._planner.plan(*_checked_shape(shape), self._tile)
         batches = {1, 1 if self._tile is None else min(self._tile.batch, plan.count)}
-        tiles = {(row.outer, column.outer) for row, column in plan.tiles}
-        backend.warm_up(sorted((batch, self._spec.channels, *tile) for batch in batches for tile in tiles))
+        heights, widths = ({span.outer for span in spans} for spans in (plan.rows, plan.columns))
+        backend.warm_up(sorted(product(batches, {self._spec.channels}, heights, widths)))
 
     def report(self) -> dict[str, object]:
         """What really runs, as JSON types: the backend's own report, the SDK's version and settings, and the tile plan of the
@@ -266,8 +267,9 @@ class _Job:
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    if len(shape) != 2 or not all(isinstance(side, int) and side >= 1 for side in shape):
-        raise OptionsError("shape", shape, "(height, width), integers of at least 1 pixel")
+    sides = shape if isinstance(shape, tuple | list) else ()
+    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides):
+        raise OptionsError("shape", shape, f"(height, width), integers from 1 to {LARGEST_SIDE} pixels")
     return shape
 
 

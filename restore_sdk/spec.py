@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from restore_sdk.errors import ModelSpecError
 
 METADATA_KEY = "restore_sdk.spec"
 SCHEMA = 1
+LARGEST_SIDE = 1 << 20  # pixels; the limits keep a hostile file from asking for all the memory there is
+LARGEST_VALUE, SMALLEST_RANGE = 65_535, 1e-3  # of value_range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,11 +47,10 @@ class ModelSpec:
     sha256: str = ""  # of the file it was read from; never written
 
     def __post_init__(self) -> None:
-        for name in ("channels", "scale", "size_multiple", "min_size", "schema"):
-            _check(isinstance(getattr(self, name), int) and getattr(self, name) >= 1, name, getattr(self, name))
-        for name in ("receptive_radius", "fast_halo"):
+        for name, want in _WANTED.items():
             value = getattr(self, name)
-            _check(value is None or (isinstance(value, int) and value >= 0), name, value)
+            if not want.holds(value):
+                raise ModelSpecError(f"the model's spec has {name}={_shortened(value)}, expected {want.words}")
 
     def to_json(self) -> str:
         """Compact JSON of every field but `sha256`, keys sorted, so equal specs give equal bytes."""
@@ -80,16 +83,82 @@ class ModelSpec:
         return cls.from_json(metadata[METADATA_KEY], sha256=sha256)
 
 
-def _check(holds: bool, name: str, value: object) -> None:
-    if not holds:
-        raise ModelSpecError(f"the model's spec has {name}={value!r}, which is out of range")
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise ModelSpecError(f"the model's spec is not JSON ({exc})") from exc
     if not isinstance(values, dict):
         raise ModelSpecError(f"the model's spec is a JSON {type(values).__name__}, not an object")
     return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _integer(least: int, most: int) -> _Wanted:
+    return _Wanted(lambda value: _is_integer(value) and least <= value <= most, f"an integer from {least} to {most}")
+
+
+def _number(least: float, most: float) -> _Wanted:
+    return _Wanted(lambda value: _is_number(value) and least <= value <= most, f"a number from {least:g} to {most:g}")
+
+
+def _or_none(want: _Wanted) -> _Wanted:
+    return _Wanted(lambda value: value is None or want.holds(value), f"{want.words}, or null")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_range(value: object) -> bool:
+    if not isinstance(value, tuple) or len(value) != 2 or not all(map(_is_number, value)):
+        return False
+    return bool(max(map(abs, value)) <= LARGEST_VALUE and value[1] - value[0] >= SMALLEST_RANGE)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(text, str) for text in value)
+
+
+def _is_text_map(value: object) -> bool:
+    return isinstance(value, Mapping) and _is_texts((*value.keys(), *value.values()))
+
+
+_SIDE = _integer(1, LARGEST_SIDE)
+_REACH = _or_none(_integer(0, LARGEST_SIDE))
+_TEXT = _Wanted(lambda value: isinstance(value, str), "text")
+_WANTED: Mapping[str, _Wanted] = MappingProxyType(
+    {
+        "channels": _integer(1, 4096),
+        "scale": _integer(1, 64),
+        "size_multiple": _integer(1, 1024),
+        "min_size": _SIDE,
+        "schema": _integer(1, SCHEMA),
+        "receptive_radius": _REACH,
+        "fast_halo": _REACH,
+        "fast_error": _or_none(_number(0, 1e9)),
+        "bytes_per_pixel": _or_none(_number(1, 1e9)),
+        "value_range": _Wanted(_is_range, f"two numbers within {LARGEST_VALUE} of 0, the smaller first"),
+        "inputs": _Wanted(lambda value: _is_texts(value) and len(value) > 0, "the names of at least one input"),
+        "global_ops": _Wanted(_is_texts, "names of operators"),
+        "quality": _Wanted(lambda value: isinstance(value, tuple) and all(isinstance(row, Mapping) for row in value), "objects"),
+        "source": _Wanted(_is_text_map, "an object of texts"),
+        **dict.fromkeys(
+            ("name", "method", "task", "precision", "trained_on", "corruption", "licence", "version", "sha256"), _TEXT
+        ),
+    }
+)

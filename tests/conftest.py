@@ -87,6 +87,15 @@ def small_model(tmp_path_factory: pytest.TempPathFactory, small_spec: ModelSpec)
     return path
 
 
+@pytest.fixture(scope="session")
+def small_program(tmp_path_factory: pytest.TempPathFactory, small_spec: ModelSpec) -> Path:
+    """The small network as a stamped torch.export program with its digest beside it; do not write to it."""
+    from small_program import save_small_program  # loads torch
+
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in _weights()}
+    return save_small_program(tmp_path_factory.mktemp("programs") / "small.pt2", weights, small_spec)
+
+
 @pytest.fixture
 def save_model(tmp_path: Path, small_spec: ModelSpec) -> Callable[..., Path]:
     """save_model(change=..., spec=...): a copy of the small network, changed and stamped with `spec` (None: unstamped)."""

@@ -15,16 +15,9 @@ import numpy as np
 
 from restore_sdk.backends.base import FloatNCHW
 from restore_sdk.backends.onnx_file import OnnxFile, read_onnx
-from restore_sdk.errors import (
-    BackendError,
-    DeviceMemoryError,
-    DeviceUnavailableError,
-    ModelDamagedError,
-    ModelSpecError,
-    OptionsError,
-    RestorerClosedError,
-    RestoreWarning,
-)
+from restore_sdk.backends.signature import Tensor, check_batch, check_signature, check_threads
+from restore_sdk.backends.vendor_errors import first_line, translated
+from restore_sdk.errors import DeviceUnavailableError, ModelDamagedError, OptionsError, RestorerClosedError, RestoreWarning
 from restore_sdk.extras import require
 from restore_sdk.spec import ModelSpec
 
@@ -32,9 +25,6 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 ONE_DISTRIBUTION = (
     "run: pip uninstall -y onnxruntime onnxruntime-gpu, "
     "then pip install 'restore-sdk[cpu]' or, for a GPU, pip install 'restore-sdk[cuda]'"
-)
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|bad[_ ]alloc|failed to allocate|cuda_error_out_of_memory|unable to allocate", re.IGNORECASE
 )
 LOG_ERRORS_ONLY = 3
 
@@ -55,11 +45,11 @@ class OnnxRuntimeBackend:
         session = self._session  # our own reference: close() on another thread may not free it under a running call
         if session is None:
             raise RestorerClosedError
-        self._check(batch)
+        check_batch(batch, self._spec)
         try:
             restored: FloatNCHW = session.run(self._outputs, {self._input: batch})[0]
         except self._vendor as exc:
-            raise _translated("inference failed", exc, (batch.shape[2], batch.shape[3])) from exc
+            raise translated("inference failed", exc, (batch.shape[2], batch.shape[3])) from exc
         return restored
 
     def warm_up(self, shapes: Iterable[tuple[int, int, int, int]], /) -> None:
@@ -72,24 +62,15 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         self._session = None
 
-    def _check(self, batch: FloatNCHW) -> None:
-        spec, shape = self._spec, batch.shape
-        multiple = spec.size_multiple
-        if (
-            len(shape) != 4
-            or shape[1] != spec.channels
-            or shape[2] % multiple
-            or shape[3] % multiple
-            or batch.dtype != np.float32
-        ):
-            raise BackendError(
-                f"got {batch.dtype} of shape {shape}, wanted float32 of shape (N, {spec.channels}, H, W) "
-                f"with H and W multiples of {multiple}; pad the batch, or let Restorer do it"
-            )
-
 
 def open_onnxruntime(
-    path: Path, *, sha256: str | None = None, device: str = "auto", threads: int | None = None, spinning: bool = False
+    path: Path,
+    *,
+    sha256: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    spinning: bool = False,
+    chosen: str | None = None,
 ) -> OnnxRuntimeBackend:
     """Open the model at `path`.
 
@@ -97,13 +78,13 @@ def open_onnxruntime(
     device    "cpu", "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
     threads   threads inside one operator on the CPU; None: one for each physical core.
     spinning  idle threads wait in a loop: a few percent faster on a quiet machine, twice the CPU time on a busy one.
+    chosen    why "auto" came here, for report().
 
     Raises ModelHashError, ModelDamagedError, ModelSpecError, DeviceUnavailableError, OptionsError, BackendError and
     MissingExtraError.
     """
     requested = _checked_device(device)
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise OptionsError("threads", threads, "an integer of at least 1, or None for one per physical core")
+    check_threads(threads)
     file = read_onnx(path, sha256=sha256)
     spec = ModelSpec.from_metadata(file.metadata, sha256=file.sha256)
     runtime = require("onnxruntime", "cpu")
@@ -116,7 +97,8 @@ def open_onnxruntime(
     _check_signature(session, spec)
     ours = {"backend": "onnxruntime", "version": runtime.__version__, "device": _device_of(session), "providers": list(actual)}
     settings = {"precision": spec.precision, "threads": threads, "spinning": spinning, "model": spec.name, "sha256": file.sha256}
-    return OnnxRuntimeBackend(session, spec, {**ours, **settings}, vendor)
+    reason = {} if chosen is None else {"chosen": chosen}
+    return OnnxRuntimeBackend(session, spec, {**ours, **settings, **reason}, vendor)
 
 
 def _device_of(session: Any) -> str:
@@ -148,7 +130,7 @@ def _warn_of_two_distributions() -> None:
 
 
 def _checked_device(device: str) -> str:
-    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
         raise OptionsError("device", device, "'auto', 'cpu', 'cuda' or 'cuda:N'")
     return device
 
@@ -193,9 +175,9 @@ def _open_session(
         # enable_fallback=0: without it a session that fails is reopened on the CPU, with a line on stdout
         return runtime.InferenceSession(file.content, options, providers=list(providers), enable_fallback=0)
     except (state.InvalidProtobuf, state.InvalidGraph, state.NoModel) as exc:
-        raise ModelDamagedError(file.path, f"ONNX Runtime refuses it ({_first_line(exc)}); export it again") from exc
+        raise ModelDamagedError(file.path, f"ONNX Runtime refuses it ({first_line(exc)}); export it again") from exc
     except vendor as exc:
-        raise _translated(f"ONNX Runtime {runtime.__version__} cannot open {file.path}", exc, (0, 0)) from exc
+        raise translated(f"ONNX Runtime {runtime.__version__} cannot open {file.path}", exc, (0, 0)) from exc
 
 
 def _vendor_errors(runtime: ModuleType) -> tuple[type[Exception], ...]:
@@ -205,36 +187,8 @@ def _vendor_errors(runtime: ModuleType) -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, MemoryError)
 
 
-def _translated(action: str, exc: Exception, tile: tuple[int, int]) -> BackendError:
-    if isinstance(exc, MemoryError) or OUT_OF_MEMORY.search(str(exc)):
-        return DeviceMemoryError(None, None, tile)
-    return BackendError(f"{action}; the runtime says:", str(exc).splitlines())
-
-
-def _first_line(exc: Exception) -> str:
-    return next(iter(str(exc).splitlines()), type(exc).__name__)
-
-
 def _check_signature(session: Any, spec: ModelSpec) -> None:
-    """The graph must be what the spec promises, or the first image would fail instead of the opening."""
-    if spec.inputs != ("image",):
-        raise ModelSpecError(f"the model's spec has inputs {spec.inputs}, this backend feeds ('image',)", "use another backend")
-    names = tuple(node.name for node in session.get_inputs())
-    if names != spec.inputs:
-        raise ModelSpecError(f"the graph has inputs {names}, its spec promises {spec.inputs}")
-    if len(session.get_outputs()) != 1:
-        raise ModelSpecError(f"the graph has {len(session.get_outputs())} outputs, expected 1")
-    for node in (session.get_inputs()[0], session.get_outputs()[0]):
-        _check_tensor(node.name, node.type, node.shape, spec.channels)
-
-
-def _check_tensor(name: str, kind: str, shape: Sequence[int | str | None], channels: int) -> None:
-    if kind != "tensor(float)":
-        raise ModelSpecError(f"{name!r} is {kind}, expected tensor(float)")
-    if len(shape) != 4:
-        raise ModelSpecError(f"{name!r} has shape {list(shape)}, expected (N, C, H, W)")
-    if isinstance(shape[1], int) and shape[1] != channels:
-        raise ModelSpecError(f"{name!r} has {shape[1]} channels, the spec promises {channels}")
-    fixed = [axis for axis in (0, 2, 3) if isinstance(shape[axis], int)]
-    if fixed:
-        raise ModelSpecError(f"{name!r} has shape {list(shape)} with axes {fixed} fixed, expected dynamic N, H and W")
+    inputs, outputs = (
+        [Tensor(node.name, node.type, node.shape) for node in nodes] for nodes in (session.get_inputs(), session.get_outputs())
+    )
+    check_signature(inputs, outputs, spec, float_kind="tensor(float)")

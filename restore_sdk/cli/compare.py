@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from restore_sdk.errors import ImageWriteError
 from restore_sdk.image.atomic import write_atomically
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
@@ -60,7 +61,10 @@ def write_strip(path: Path, before: NDArray[Any], after: NDArray[Any]) -> None:
     """Write `compare_strip(before, after)` as PNG; the file appears whole or not at all. Raises ImageWriteError."""
     encoded = io.BytesIO()
     Image.fromarray(compare_strip(before, after)).save(encoded, format="PNG")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ImageWriteError(path, f"its folder cannot be made ({exc.strerror or exc}); name another --compare") from exc
     write_atomically(path, [encoded.getvalue()], overwrite=True)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from restore_sdk import __version__
 from restore_sdk.cli.doctor import doctor
+from restore_sdk.cli.engines import engines
 from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.image import image
 from restore_sdk.cli.models import models
@@ -47,6 +48,7 @@ def _program(
 
 app.command(epilog=EXIT_CODES)(image)
 app.add_typer(models, name="models")
+app.add_typer(engines, name="engines")
 app.command()(doctor)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,9 +47,11 @@ def _check_strip(settings: Settings, work: Work) -> None:
         raise UsageError(f"--compare shows one input, got {len(work.jobs) + len(work.missing)}; run it once for each input")
     if path.suffix.lower() != ".png":
         raise UsageError(f"--compare {path} is no .png file; end its name in .png")
-    if any(path.resolve() in (job.source.resolve(), job.target.resolve()) for job in work.jobs):
+    if os.path.isdir(path):
+        raise UsageError(f"--compare {path} is a directory; give the name of a .png file in it")
+    if any(os.path.realpath(path) in map(os.path.realpath, (job.source, job.target)) for job in work.jobs):
         raise UsageError(f"--compare {path} is the input or the target itself; name another file")
-    if path.exists() and not settings.overwrite:
+    if os.path.lexists(path) and not settings.overwrite:
         raise UsageError(f"{path} exists; pass --overwrite to replace it, or another --compare")
 
 

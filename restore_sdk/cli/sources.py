@@ -24,7 +24,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file to restore. `exists`: the target is there already."""
+    """One file to restore. `exists`: the target is there already, if only as a link to nothing."""
 
     source: Path
     target: Path
@@ -50,7 +50,9 @@ def plan_work(
     """
     found: dict[tuple[Path, Path], Source] = {}
     missing: list[ImageReadError] = []
-    folder = Path(out).expanduser()
+    if not out or not all(patterns):
+        raise UsageError("IN or OUT is an empty name, perhaps of an unset variable; pass . for the current folder")
+    folder = _user_path(out)
     for pattern in patterns:
         sources = list(_expanded(pattern, folder, readable))
         for source in sources:
@@ -66,10 +68,10 @@ def plan_work(
 
 
 def _expanded(pattern: str, out: Path, suffixes: Collection[str]) -> Iterator[Source]:
-    path = Path(pattern).expanduser()
-    if path.is_dir():
+    path = _user_path(pattern)
+    if os.path.isdir(path):
         yield from _below(path, _walked(path, out), suffixes)
-    elif path.exists():
+    elif os.path.exists(path):
         yield Source(path, Path(path.name))
     elif glob.has_magic(pattern):
         matches = (Path(match) for match in sorted(glob.glob(str(path), recursive=True)))
@@ -99,8 +101,8 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _nothing_there(pattern: str) -> ImageReadError:
-    path = Path(pattern).expanduser()
-    if path.is_dir():
+    path = _user_path(pattern)
+    if os.path.isdir(path):
         return ImageReadError(pattern, "the folder holds no file with the suffix of an image; name the files themselves")
     reason = "no image matches" if glob.has_magic(pattern) else "there is no such file or folder"
     return ImageReadError(pattern, f"{reason}; check the path")
@@ -108,24 +110,24 @@ def _nothing_there(pattern: str) -> ImageReadError:
 
 def _is_one_target(patterns: Sequence[str], files: Sequence[Source], out: str, writable: Collection[str]) -> bool:
     """True where OUT is a file. Raises UsageError where it is neither a file for one input nor a folder for several."""
-    path = Path(out).expanduser()
+    path = _user_path(out)
     looks_like_image = path.suffix.lower() in writable
-    if not files or path.is_dir() or out.endswith(("/", os.sep)):
+    if not files or os.path.isdir(path) or out.endswith(("/", os.sep)):
         return False
-    if len(patterns) == 1 and len(files) == 1 and not Path(patterns[0]).expanduser().is_dir():
+    if len(patterns) == 1 and len(files) == 1 and not os.path.isdir(_user_path(patterns[0])):
         if looks_like_image:
             return True
-        if Path(patterns[0]).expanduser().exists():
+        if os.path.exists(_user_path(patterns[0])):
             raise UsageError(
                 f"OUT {out!r} has no suffix of an image that can be written; add .png, .jpg or .tif, or a trailing / for a folder"
             )
-    if path.exists() or looks_like_image:
+    if os.path.exists(path) or looks_like_image:
         raise UsageError(f"OUT {out!r} is a file, but several inputs, or a folder, need a folder; name a folder")
     return False
 
 
 def _job(source: Source, target: Path) -> Job:
-    return Job(source.path, target, target.exists())
+    return Job(source.path, target, os.path.lexists(target))
 
 
 def _check_targets(jobs: Sequence[Job], overwrite: bool) -> None:
@@ -144,6 +146,11 @@ def _check_targets(jobs: Sequence[Job], overwrite: bool) -> None:
             raise UsageError(f"{job.target}, the target of {job.source}, is itself an input; name another OUT")
 
 
+def _user_path(text: str) -> Path:
+    """With ~ replaced where that names a user. The os.path functions take any path, where those of Path raise on a long name."""
+    return Path(os.path.expanduser(text))
+
+
 def _key(path: Path) -> Path:
-    """The same for every spelling of one path."""
-    return Path(os.path.normcase(path.resolve()))
+    """The same for every spelling of one path; also for loops of symbolic links, on which Path.resolve raises."""
+    return Path(os.path.normcase(os.path.realpath(path)))

@@ -27,6 +27,8 @@ _REASONS = {
 
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Raise ImageWriteError for a target that could not be written anyway, before any work is spent on it."""
+    if "\0" in str(path):
+        raise ImageWriteError(path, "its name has a null character; pick another name")
     if os.path.isdir(path):  # unlike Path.is_dir, False for a name that is too long; writing says so
         raise ImageWriteError(path, "it is a directory; give the name of a file in it")
     target = resolve_target(path)
@@ -42,6 +44,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 def exists_error(path: Path) -> ImageWriteError:
+    """What to say of a target that may not be replaced."""
     return ImageWriteError(path, "it exists already; pass overwrite=True or pick another name")
 
 

@@ -113,6 +113,8 @@ def _load(path: Path) -> bytes:
         raise ImageReadError(path, "permission denied; change the permissions of the file") from exc
     except OSError as exc:
         raise ImageReadError(path, f"{exc.strerror or exc}; check the file and the disk") from exc
+    except ValueError as exc:  # a null character
+        raise ImageReadError(path, f"it is no name of a file ({exc}); check the path") from exc
 
 
 def _check_size(header: Header, max_pixels: int | None) -> None:

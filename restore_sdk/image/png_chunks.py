@@ -37,6 +37,7 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def make_chunk(name: bytes, content: bytes) -> bytes:
+    """A PNG chunk: length, name, content, CRC (ISO/IEC 15948, section 5.3)."""
     return struct.pack(">I4s", len(content), name) + content + struct.pack(">I", zlib.crc32(name + content))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from restore_sdk.image.writing import SUFFIXES, UnwritableError, fit_pixels
 
 def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
     """Raise ImageWriteError if `target` is the source itself or exists (unless `overwrite`), or could not be written anyway."""
-    if not overwrite and source.exists() and target.exists() and source.samefile(target):
+    if not overwrite and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
         raise ImageWriteError(target, "it is the source itself; name another target or pass overwrite=True")
     check_target(target, overwrite=overwrite)
     if target.suffix.lower() not in SUFFIXES:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from restore_sdk.errors import ModelDamagedError, ModelHashError, ModelNotFoundError
 
@@ -46,7 +46,7 @@ def list_models() -> tuple[ZooEntry, ...]:
         if listing["schema"] != SCHEMA:
             raise ValueError(f"schema {listing['schema']}, this release reads {SCHEMA}")
         return tuple(_entry(values) for values in listing["models"])
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
         raise ModelDamagedError(path, f"the list of bundled models is unreadable ({exc}); install restore-sdk again") from exc
 
 
@@ -60,8 +60,8 @@ def find_model(name_or_path: str | os.PathLike[str]) -> tuple[Path, str | None]:
     models = {entry.name: entry for entry in list_models()}
     if isinstance(name_or_path, str) and name in models:
         return models[name].path, models[name].sha256
-    path = Path(name).expanduser()
-    if not name or not path.exists():
+    path = Path(os.path.expanduser(name))  # unlike Path.expanduser, leaves "~nobody" as it is
+    if not name or not os.path.exists(path):  # unlike Path.exists, False for a name that is too long
         raise ModelNotFoundError(name, tuple(models))
     return path, None
 
@@ -80,8 +80,22 @@ def verify_model(name: str) -> None:
         raise ModelHashError(entry.path, digest, entry.sha256)
 
 
-def _entry(values: dict[str, Any]) -> ZooEntry:
+def _entry(values: object) -> ZooEntry:
     """Fields this release does not know are passed over, so that a listing may grow without a new schema."""
     known = {field.name for field in dataclasses.fields(ZooEntry)}
+    if not isinstance(values, dict):
+        raise TypeError(f"an entry is {values!r}, expected an object")
     kept = {name: value for name, value in values.items() if name in known}
-    return ZooEntry(**{**kept, "quality": tuple(kept.get("quality", ()))})
+    entry = ZooEntry(**{**kept, "quality": tuple(kept.get("quality", ()))})
+    for name, wanted in get_type_hints(ZooEntry).items():
+        _check_type(f"{entry.name}: {name}", getattr(entry, name), get_origin(wanted) or wanted)
+    for row in entry.quality:
+        _check_type(f"{entry.name}: quality", row, Mapping)
+    if Path(entry.file).name != entry.file:
+        raise ValueError(f"{entry.name}: file {entry.file!r} does not lie beside it")
+    return entry
+
+
+def _check_type(what: str, value: object, wanted: type) -> None:
+    if not isinstance(value, wanted):
+        raise TypeError(f"{what} is {value!r}, expected {wanted.__name__}")

@@ -13,8 +13,15 @@ from restore_sdk.backends.base import Backend
 from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.backends.opening import open_backend
 from restore_sdk.spec import ModelSpec
+from restore_sdk.tiling.plan import Span, plan_tiles
+from restore_sdk.tiling.walk import walk
 
 ONE_THREAD = {"device": "cpu", "threads": 1}
+HALO = 12  # of the small network's exact tiles, pixels
+
+# Largest difference of exact tiles to the whole image: nothing, or the rounding of sums taken in another order. PyTorch picks a
+# convolution by the size of its input.
+TILE_TOLERANCE = {"function": 2e-6, "onnxruntime": 0.0, "openvino": 0.0, "torch": 2e-6}
 
 
 def reference(model: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -23,17 +30,13 @@ def reference(model: Path) -> Callable[[np.ndarray], np.ndarray]:
     return lambda batch: evaluator.run(None, {"image": batch})[0]
 
 
-def open_function(model: Path, spec: ModelSpec) -> Backend:
-    return FunctionBackend(spec, reference(model))
-
-
-def open_onnx_runtime(model: Path, spec: ModelSpec) -> Backend:
-    return open_backend(model, backend="onnxruntime", **ONE_THREAD)
-
-
-@pytest.fixture(params=[open_function, open_onnx_runtime])
+@pytest.fixture(params=["function", "onnxruntime", "openvino", "torch"])
 def backend(request: pytest.FixtureRequest, small_model: Path, small_spec: ModelSpec) -> Iterator[Backend]:
-    opened: Backend = request.param(small_model, small_spec)
+    if request.param == "function":
+        opened: Backend = FunctionBackend(small_spec, reference(small_model))
+    else:
+        path = request.getfixturevalue("small_program") if request.param == "torch" else small_model
+        opened = open_backend(path, backend=request.param, **ONE_THREAD)
     yield opened
     opened.close()
 
@@ -93,6 +96,30 @@ def test_threads_get_the_bits_of_one_thread(backend: Backend) -> None:
         thread.join()
     for i in range(4):
         np.testing.assert_array_equal(together[i], alone[i])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "core"), [(64, 96, 16), (52, 36, 20), (48, 120, 28), (100, 44, 32), (132, 140, 48), (24, 24, 4)]
+)
+def test_exact_tiles_agree_with_the_whole_image(backend: Backend, height: int, width: int, core: int) -> None:
+    batch = noise(1, 3, height, width, seed=height)
+    whole, tiled = backend.infer(batch), np.full_like(batch, np.nan)
+
+    def read(rows: Span, columns: Span) -> np.ndarray:
+        return batch[:, :, rows.outer_slice, columns.outer_slice]
+
+    def write(rows: Span, columns: Span, kept: np.ndarray) -> None:
+        tiled[:, :, rows.core_slice, columns.core_slice] = kept
+
+    walk(plan_tiles(height, width, core=core, halo=HALO, multiple=4), read, backend.infer, write)
+    assert np.abs(tiled - whole).max() <= TILE_TOLERANCE[str(backend.report()["backend"])]  # false for NaN
+
+
+def test_a_shape_gives_the_same_bits_again(backend: Backend) -> None:
+    batch = noise(1, 3, 20, 24)
+    first = backend.infer(batch)
+    backend.infer(noise(2, 3, 8, 40))
+    np.testing.assert_array_equal(backend.infer(batch), first)
 
 
 def test_warm_up_takes_several_shapes(backend: Backend) -> None:

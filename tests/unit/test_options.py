@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from restore_sdk.errors import OptionsError
@@ -52,3 +53,13 @@ def test_options_are_frozen_and_hashable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TileOptions().core = 3  # type: ignore[misc]
     assert hash(TileOptions(core=64)) == hash(TileOptions(core=64))
+
+
+def test_memory_beyond_any_machine_is_refused_and_not_overflowed() -> None:
+    with pytest.raises(OptionsError, match="at most 1073741824 MiB"):
+        TileOptions(memory_mb=10**400)
+
+
+def test_an_array_is_no_tile_choice() -> None:
+    with pytest.raises(OptionsError, match="tile=array"):
+        tile_options(np.array([1, 2]))  # type: ignore[arg-type]

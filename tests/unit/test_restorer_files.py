@@ -150,3 +150,39 @@ def test_an_interrupt_leaves_the_old_target(restorer: Restorer, noisy: Path) -> 
         restorer.restore_file(noisy, target, overwrite=True, on_tile=stop)
     assert target.read_bytes() == b"precious"
     assert folder_of(noisy) == ["noisy.png", "restored.png"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "error"),
+    [
+        ("n" * 300 + ".png", "b.png", ImageReadError),
+        ("null\0.png", "b.png", ImageReadError),
+        ("a.png", "null\0.png", ImageWriteError),
+        ("a.png", "n" * 300 + ".png", ImageWriteError),
+    ],
+    ids=["long source", "null source", "null target", "long target"],
+)
+def test_names_that_no_file_can_have(
+    source: str, target: str, error: type[Exception], restorer: Restorer, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "a.png", ImageFile(np.zeros((8, 8, 3), np.uint8)))
+    with pytest.raises(error, match="; "):
+        restorer.restore_file(tmp_path / source, tmp_path / target)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_callback_that_raises_leaves_the_old_target_and_a_usable_restorer(
+    error: type[BaseException], restorer: Restorer, tmp_path: Path
+) -> None:
+    def stop(_done: int, _total: int) -> None:
+        raise error
+
+    source, target = tmp_path / "a.png", tmp_path / "b.png"
+    write_image(source, ImageFile(np.zeros((40, 40, 3), np.uint8)))
+    target.write_bytes(b"old")
+    with pytest.raises(error):
+        restorer.restore_file(source, target, overwrite=True, tile=16, on_tile=stop)
+    assert target.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+    assert restorer.restore_file(source, target, overwrite=True, tile=16).tiles > 1

@@ -132,7 +132,7 @@ def test_warm_up_of_tiles_knows_batches_and_halos() -> None:
     assert sorted(backend.warmed) == [(1, 3, 20, 16), (1, 3, 24, 16), (3, 3, 20, 16), (3, 3, 24, 16)]
 
 
-@pytest.mark.parametrize("shape", [(0, 8), (8,), (8, 8, 3), (8.0, 8)])
+@pytest.mark.parametrize("shape", [(0, 8), (8,), (8, 8, 3), (8.0, 8), 3, None, (True, True), (10**9, 10**9)])
 def test_warm_up_of_no_shape(restorer: Restorer, shape: tuple) -> None:
     with pytest.raises(OptionsError, match="shape="):
         restorer.warm_up(shape)
@@ -233,3 +233,30 @@ def test_a_restore_loads_no_torch(small_model: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("order", ["", 0, []])
+def test_an_empty_channel_order_is_not_the_constructors(order: object, restorer: Restorer) -> None:
+    with pytest.raises(OptionsError, match="channel_order"):
+        restorer.restore(np.zeros((8, 8, 3), np.uint8), channel_order=order)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"threads": 100_000}, {"threads": 10**12}, {"backend": []}, {"device": "cuda:\N{ARABIC-INDIC DIGIT ONE}"}]
+)
+def test_arguments_that_no_runtime_may_see(arguments: dict, small_model: Path) -> None:
+    with pytest.raises(OptionsError, match=next(iter(arguments))):
+        Restorer(small_model, **arguments)
+
+
+def test_a_generator_that_raises_ends_the_iteration_and_nothing_else(restorer: Restorer) -> None:
+    def images():
+        yield np.zeros((8, 8, 3), np.uint8)
+        raise OSError("camera gone")
+
+    results = restorer.restore_many(images())
+    assert next(results).shape == (8, 8, 3)
+    with pytest.raises(OSError, match="camera gone"):
+        next(results)
+    assert list(results) == []
+    assert restorer.restore(np.zeros((8, 8), np.uint8)).shape == (8, 8)

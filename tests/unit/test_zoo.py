@@ -90,3 +90,32 @@ def test_unreadable_listing(zoo: Path, listing: str) -> None:
     (zoo / "models.json").write_text(listing)
     with pytest.raises(ModelDamagedError, match=r"models\.json .*list of bundled models is unreadable"):
         registry.list_models()
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/x.onnx", "n" * 5000, "null\0character"])
+def test_a_name_that_no_file_can_have_is_not_found(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="pass one of them"):
+        registry.find_model(name)
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": 3}, {"size": "3"}, {"quality": "abc"}, {"quality": {"psnr": 1}}, {"quality": None}, {"file": "../x.onnx"}]
+)
+def test_damaged_entries_are_refused(change: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    listing = json.loads((registry.FOLDER / "models.json").read_text(encoding="utf-8"))
+    listing["models"][0] |= change
+    _use_listing(json.dumps(listing), monkeypatch, tmp_path)
+    with pytest.raises(ModelDamagedError, match="install restore-sdk again"):
+        registry.list_models()
+
+
+@pytest.mark.parametrize("text", ['{"schema": 1, "models": ["denoise"]}', "[" * 100_000])
+def test_listings_of_another_shape_are_refused(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _use_listing(text, monkeypatch, tmp_path)
+    with pytest.raises(ModelDamagedError, match="install restore-sdk again"):
+        registry.list_models()
+
+
+def _use_listing(text: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "models.json").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(registry, "FOLDER", folder)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
@@ -52,7 +53,7 @@ def _card(file: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
         card = json.loads((metadata or {})[CARD_KEY])
     except KeyError:
         raise CheckpointError(file, f"it has no {CARD_KEY!r} card") from None
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise CheckpointError(file, f"its card is not JSON ({exc})") from exc
     if not isinstance(card, dict) or not isinstance(card.get("network"), dict):
         raise CheckpointError(file, "its card does not describe a network")
@@ -61,8 +62,12 @@ def _card(file: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
 
 def _network(file: Path, card: Mapping[str, Any], weights: Mapping[str, Any]) -> nn.Module:
     try:
+        with torch.device("meta"):  # takes no memory, whatever size the card asks for
+            wanted = {name: value.shape for name, value in build_network(card["network"]).state_dict().items()}
+        if wanted != {name: value.shape for name, value in weights.items()}:
+            raise ValueError("its weights are those of another network")
         network = build_network(card["network"])
         network.load_state_dict(weights)
-    except (ValueError, RuntimeError) as exc:
-        raise CheckpointError(file, str(exc)) from exc
+    except (ValueError, RuntimeError, TypeError, ArithmeticError) as exc:  # TypeError and the like: arguments of another kind
+        raise CheckpointError(file, f"its network cannot be built ({exc})") from exc
     return network.eval()

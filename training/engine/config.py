@@ -36,14 +36,14 @@ class TrainerConfig(Section):
     validate_every: int = Field(default=2000, ge=1)  # steps
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     devices: PositiveInt | Literal["auto"] = "auto"
-    threads: int | None = Field(default=None, ge=1)  # of the CPU; None: PyTorch's choice
-    seed: int = 0
+    threads: int | None = Field(default=None, ge=1, le=1024)  # of the CPU; None: PyTorch's choice
+    seed: int = Field(default=0, ge=0, lt=2**32)  # what NumPy takes
 
 
 class RunConfig(Section):
     """What every method has; methods add their own tables."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     run_root: Path = Path("runs")
     licence: str = ""
     trainer: TrainerConfig = TrainerConfig()
@@ -63,7 +63,7 @@ def read_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot read {path}: {exc}; pass --config with a TOML file such as configs/denoise.toml") from exc
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # ValueError: also a number of thousands of digits
         raise ConfigError(f"{path} is not TOML: {exc}") from exc
     for override in overrides:
         _override(values, override)
@@ -104,7 +104,7 @@ def _override(values: dict[str, Any], override: str) -> None:
 def _parsed(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text  # a bare word is a string
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from training.engine.config import RunConfig, Section
 
@@ -40,8 +40,8 @@ class NetworkConfig(Section):
     """Arguments of training.networks.unet.ResidualUNet."""
 
     kind: Literal["residual_unet"] = "residual_unet"
-    widths: tuple[PositiveInt, ...] = Field(default=(64, 128), min_length=1)
-    blocks: tuple[NonNegativeInt, ...] = Field(default=(1, 1), min_length=1)
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(default=(64, 128), min_length=1, max_length=8)
+    blocks: tuple[Annotated[int, Field(ge=0, le=256)], ...] = Field(default=(1, 1), min_length=1, max_length=8)
     unshuffle: int = Field(default=2, ge=1)
 
     @model_validator(mode="after")

@@ -205,7 +205,7 @@ def test_use_after_close(small_model: Path) -> None:
     [
         ({"device": "gpu"}, "device='gpu', expected 'auto', 'cpu', 'cuda' or 'cuda:N'"),
         ({"device": None}, "device=None"),
-        ({"threads": 0}, "threads=0, expected an integer of at least 1"),
+        ({"threads": 0}, "threads=0, expected an integer from 1 to 1024"),
         ({"threads": True}, "threads=True"),
         ({"threads": 1.5}, r"threads=1\.5"),
         ({"backend": "tensorflow"}, "backend='tensorflow', expected 'auto' or one of: onnxruntime"),

@@ -54,7 +54,7 @@ def test_tiles_are_compared_with_the_pixels_they_compute() -> None:
 
 
 def test_plot_is_a_picture(tmp_path: Path) -> None:
-    plot([candidate("a"), candidate("b")], tmp_path / "new" / "p.png", seconds=3, core=512)
+    plot([candidate("a"), candidate("b")], tmp_path / "new" / "p.png", budget="3 s", core=512)
     assert cv2.imread(str(tmp_path / "new" / "p.png")) is not None
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,25 @@ def test_what_is_not_there_is_told_apart(folder: Path, pattern: str, reason: str
     assert len(work.jobs) == 1
     assert reason in work.missing[0].reason
     assert plan(pattern, out="out.png").jobs == ()
+
+
+@pytest.mark.parametrize(("pattern", "out"), [("", "out/"), ("photos/a.png", "")])
+def test_an_empty_name_is_not_the_current_folder(pattern: str, out: str, folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"empty name.*pass \. for the current folder"):
+        plan(pattern, out=out)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/a.png", "n" * 5000])
+def test_a_name_that_no_file_can_have_is_missing_and_no_failure_of_ours(name: str, folder: Path) -> None:
+    assert [str(error.path) for error in plan(name, out="b.png").missing] == [name]
+    assert pairs(plan("photos/a.png", out=f"{name}.png")) == [("photos/a.png", f"{name}.png")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
+def test_links_to_nowhere_and_in_circles_exist(folder: Path) -> None:
+    Path("broken.png").symlink_to("nowhere.png")
+    Path("loop.png").symlink_to("loop.png")
+    for name in ("broken.png", "loop.png"):
+        assert plan("photos/a.png", out=name, overwrite=True).jobs[0].exists
+        with pytest.raises(UsageError, match="pass --overwrite"):
+            plan("photos/a.png", out=name)

@@ -57,3 +57,21 @@ def test_no_strip_of_an_unreadable_input(restore: Restore, tmp_path: Path) -> No
     (tmp_path / "bad.png").write_bytes(b"no picture")
     assert restore("image", "bad.png", "-o", "b.png", "--compare", "strip.png").exit_code == 3
     assert not (tmp_path / "strip.png").exists()
+
+
+def test_a_strip_that_is_a_folder_is_refused_before_the_work(
+    restore: Restore, picture: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "s.png").mkdir()
+    result = restore("image", picture(), "-o", "b.png", "--compare", "s.png", "--overwrite")
+    assert result.exit_code == 2
+    assert "is a directory; give the name" in result.stderr
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_strip_below_a_file_names_the_remedy(restore: Restore, picture: Callable[..., Path]) -> None:
+    source = picture()
+    result = restore("image", source, "-o", "b.png", "--compare", source / "s.png")
+    assert result.exit_code == 6
+    assert "its folder cannot be made" in result.stderr
+    assert "name another --compare" in result.stderr

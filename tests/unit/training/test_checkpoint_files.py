@@ -89,7 +89,7 @@ def damage(path: Path, how: str) -> None:
         ("no json", "its card is not JSON"),
         ("no network", "does not describe a network"),
         ("unknown network", "'lenet' is unknown"),
-        ("other weights", "Missing key"),
+        ("other weights", "those of another network"),
     ],
 )
 def test_what_is_not_a_checkpoint_is_refused(saved: Path, how: str, message: str) -> None:
@@ -159,3 +159,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "[" * 100_000,
+        '{"network": {"kind": ["residual_unet"]}}',
+        '{"network": {"kind": "residual_unet", "widths": [-8], "blocks": [1]}}',
+        '{"network": {"kind": "residual_unet", "widths": [1000000000], "blocks": [1]}}',
+    ],
+    ids=["deep", "kind", "negative", "more than the memory"],
+)
+def test_cards_of_no_network(card: str, tmp_path: Path) -> None:
+    save_file({"w": torch.zeros(3)}, tmp_path / FILE_NAME, metadata={CARD_KEY: card})
+    with pytest.raises(CheckpointError, match="use a run folder"):
+        load_network(tmp_path)

@@ -135,3 +135,28 @@ def test_a_trial_has_a_folder_of_its_own(tmp_path: Path) -> None:
     trial = fast_dev(read(tmp_path, SMALL, "trainer.max_seconds=600"))
     assert trial.folder == Path("runs/a-fast-dev")
     assert (trial.trainer.max_steps, trial.trainer.max_seconds) == (2, None)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "{a = " * 100_000, "a = " + "1" * 5000])
+def test_text_that_breaks_the_reader_is_not_toml(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not TOML"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("trainer.seed=-1", "trainer.seed"),
+        ("trainer.seed=4294967296", "trainer.seed"),
+        ("trainer.threads=1000000", "trainer.threads"),
+        ("name=" + "a" * 101, "name"),
+        ("network.widths=[1000000000]", "network.widths"),
+        ("network.widths=[1, 1, 1, 1, 1, 1, 1, 1, 1]", "network.widths"),
+        ("data.batch=1" + "0" * 5000, "data.batch"),
+        ("data.folders=" + "[" * 100_000, "data.folders"),
+    ],
+    ids=["negative seed", "large seed", "threads", "name", "width", "scales", "digits", "deep"],
+)
+def test_values_that_no_machine_takes(override: str, key: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=key):
+        read(tmp_path, SMALL, override)

@@ -1,0 +1,126 @@
+"""python -m export tensorrt: a plan from an ONNX model."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from export.to_tensorrt import ExportedPlan, ProfileSizes, export_plan, sidecar_path
+from restore_sdk.backends.engine_api import installed_api
+from restore_sdk.backends.engine_options import EngineOptions
+from restore_sdk.backends.engine_profile import Size, size_text
+from restore_sdk.backends.engine_progress import OnProgress
+from restore_sdk.cli.console import errors_reported, note, say, say_json
+from restore_sdk.cli.flags import Debug, Json
+from restore_sdk.errors import OptionsError
+
+SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
+SPEED_SECONDS = 600  # of steps that the remaining time is estimated from; some steps take minutes
+
+
+class ApiName(StrEnum):
+    """Which TensorRT."""
+
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt_rtx"
+
+
+Min: TypeAlias = Annotated[str | None, typer.Option("--min", metavar="HxW", help="Smallest input, pixels.", show_default="64x64")]
+Opt: TypeAlias = Annotated[str | None, typer.Option("--opt", metavar="HxW", help="Size to tune for.", show_default="512x512")]
+Max: TypeAlias = Annotated[str | None, typer.Option("--max", metavar="HxW", help="Largest input.", show_default="1024x1024")]
+Workspace: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="MIB", help="Scratch memory of a layer, MiB.", show_default="all there is")
+]
+Level: TypeAlias = Annotated[
+    int | None, typer.Option("--opt-level", metavar="0-5", help="0 builds quickly, 5 searches longest.", show_default="3")
+]
+Compatible: TypeAlias = Annotated[
+    bool, typer.Option("--hardware-compatible", help="One plan for every GPU since Ampere, some speed lost (tensorrt only).")
+]
+Capability: TypeAlias = Annotated[
+    str, typer.Option(metavar="X.Y,...", help="GPUs to build for (tensorrt_rtx only).", show_default="its default set")
+]
+
+
+def tensorrt_command(
+    *,
+    model: Annotated[Path, typer.Argument(help="Model file (.onnx) with a spec.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Plan to write (.plan); its spec goes to .plan.json beside it.")],
+    api: Annotated[ApiName | None, typer.Option(help="Which TensorRT.", show_default="the installed one")] = None,
+    minimum: Min = None,
+    optimum: Opt = None,
+    maximum: Max = None,
+    batch: Annotated[int, typer.Option(help="Most images at once.")] = 1,
+    workspace: Workspace = None,
+    level: Level = None,
+    hardware_compatible: Compatible = False,
+    compute_capability: Capability = "",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Build a TensorRT engine: strongly typed, for a range of sizes, with the share of FP16 layers counted. Ctrl-C stops it."""
+    with errors_reported("tensorrt", as_json=as_json, debug=debug):
+        options = EngineOptions(
+            api=api.value if api is not None else installed_api(),
+            workspace_mib=workspace,
+            optimization_level=level,
+            hardware_compatible=hardware_compatible,
+            compute_capabilities=tuple(filter(None, compute_capability.replace(" ", "").split(","))),
+        )
+        sizes = ProfileSizes(
+            minimum=_size("min", minimum), optimum=_size("opt", optimum), maximum=_size("max", maximum), batch=batch
+        )
+        with build_shown() as on_progress:
+            plan = export_plan(model, output, options, sizes, on_progress)
+        if as_json:
+            say_json(plan.as_json())
+        else:
+            _say_plan(plan)
+
+
+@contextmanager
+def build_shown() -> Iterator[OnProgress | None]:
+    """A bar with the time that remains, on a terminal; nothing elsewhere."""
+    from rich import progress  # noqa: PLC0415 slow to load
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    if not sys.stderr.isatty() or console.is_dumb_terminal:
+        yield None
+        return
+    columns = (progress.BarColumn(), progress.TaskProgressColumn(), progress.TextColumn("{task.description}", markup=False))
+    times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+    with progress.Progress(
+        *columns, *times, console=console, transient=True, redirect_stdout=False, speed_estimate_period=SPEED_SECONDS
+    ) as bar:
+        task = bar.add_task("reading the model", total=1.0)
+        yield lambda fraction, phase: bar.update(task, completed=fraction, description=phase)
+
+
+def _size(name: str, text: str | None) -> Size | None:
+    if text is None:
+        return None
+    match = SIZE.fullmatch(text.strip().lower())
+    if match is None:
+        raise OptionsError(name, text, "HEIGHTxWIDTH in pixels, for example 480x640")
+    return int(match[1]), int(match[2])
+
+
+def _say_plan(plan: ExportedPlan) -> None:
+    precision = plan.engine.precision
+    source = "the engine inspector" if precision.source == "inspector" else "the network as parsed; no GPU here opened the plan"
+    smallest, usual, largest = (size_text(shape) for shape in plan.profile.as_json().values())
+    say(f"{plan.path}: {plan.size} bytes, sha256 {plan.sha256}")
+    say(f"built with   {plan.engine.api} {plan.engine.version} in {plan.engine.seconds:.1f} s")
+    say(f"inputs       {smallest} to {largest}, tuned for {usual}")
+    say(f"FP16 layers  {precision.half} of {precision.total} ({precision.share:.0%}; source: {source})")
+    say(f"spec         {sidecar_path(plan.path)}")
+    for warning in plan.engine.warnings:
+        note(f"TensorRT: {warning}")
