@@ -22,7 +22,8 @@ from restore_sdk.cli.exit_codes import ExitCode
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the numbers differ (verify) or internal error; 2 wrong usage; 3 the output cannot be written; "
-    "4 checkpoint or model missing, damaged or failing a check; 5 extra missing or runtime failed; 7 out of memory."
+    "4 checkpoint or model missing, damaged or failing a check; 5 extra missing or runtime failed; 7 out of memory; "
+    "130 interrupted."
 )
 
 app = typer.Typer(

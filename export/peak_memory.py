@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,19 @@ from export.errors import ExportError
 from restore_sdk.backends.opening import open_backend
 from restore_sdk.backends.torch_file import SUFFIX
 
-SIDES = (512, 768, 1024)
-RUNS = 3  # the second run of a shape follows the memory plan that the first one recorded
+SIDES = (512, 896, 1216)  # pixels; the last is about as large as the tiles that the runtime chooses
+PASSES = 2  # over the shapes of a plan: the allocator keeps what one shape needed and may find it unfit for the next
+HALO_SHARE = 16  # a tile at the border is about a sixteenth shorter than one inside, which has a halo on both sides
 ROUNDED_TO = 10  # bytes; the peak repeats to within a per cent, and equal exports should give equal files
 
 
 def bytes_per_pixel(model: Path, size_multiple: int, sides: Sequence[int] = SIDES) -> float:
-    """Slope of the peak over pixels for square inputs of about `sides` pixels, least squares, rounded up. Raises ExportError."""
+    """Most peak memory per pixel of the largest tile, over `sides`: what tiles add to a process that ran one pixel block, divided
+    by their pixels, rounded up. Raises ExportError."""
+    base = _peak_in_fresh_process(model, size_multiple)
     used = sorted({max(1, side // size_multiple) * size_multiple for side in sides})
-    peaks = [_peak_in_fresh_process(model, side) for side in used]
-    slope = float(np.polyfit(np.square(used, dtype=np.float64), peaks, 1)[0])
-    return float(max(ROUNDED_TO, np.ceil(slope / ROUNDED_TO) * ROUNDED_TO))
+    most = max((_peak_in_fresh_process(model, side) - base) / side**2 for side in used)
+    return float(max(ROUNDED_TO, np.ceil(most / ROUNDED_TO) * ROUNDED_TO))
 
 
 def _peak_in_fresh_process(model: Path, side: int) -> int:
@@ -44,12 +47,13 @@ def _peak_in_fresh_process(model: Path, side: int) -> int:
 
 
 def run_once(model: Path, side: int) -> int:
-    """Peak resident memory of this process, bytes, after inference on a square of `side` pixels."""
+    """Peak resident memory of this process, bytes, after the tiles of a plan whose largest has `side` pixels a side."""
     name = "torch" if model.suffix == SUFFIX else "onnxruntime"
     backend = open_backend(model, backend=name, device="cpu", threads=1)
-    batch = np.full((1, backend.spec.channels, side, side), 0.5, np.float32)
-    for _ in range(RUNS):
-        backend.infer(batch)
+    multiple = backend.spec.size_multiple
+    shorter = max(multiple, (side - side // HALO_SHARE) // multiple * multiple)
+    for height, width in [*product((shorter, side), repeat=2)] * PASSES:
+        backend.infer(np.full((1, backend.spec.channels, height, width), 0.5, np.float32))
     return peak_resident()
 
 

@@ -56,12 +56,12 @@ class Restorer:
     Any number of threads may call any method of one Restorer at once; the results have the same bits as from one thread.
     close() is safe at any time: calls that run either finish or raise RestorerClosedError.
 
-    model          a bundled name, the path of an .onnx file, or an opened Backend: it stays yours to close, and `backend`,
-                   `device` and `threads`, which say how a file is opened, do not matter
-    backend        "auto" or "onnxruntime"
+    model          a bundled name, the path of an .onnx or .pt2 file, or an opened Backend: it stays yours to close, and
+                   `backend`, `device` and `threads`, which say how a file is opened, do not matter
+    backend        for an .onnx file "auto", "onnxruntime" or "openvino"; for a .pt2 file "auto" or "torch"
     device         "auto", "cpu", "cuda" or "cuda:N"; report() says what was got, an explicit wish is never replaced in silence
-    tile           how large images are cut: "auto" and "exact" (the same bits as the whole image at once), "fast" (a smaller
-                   halo), a core size in pixels, TileOptions, or None (never)
+    tile           how large images are cut: "auto" and "exact" (the same bits as the whole image at once; with "torch" the same
+                   but for rounding), "fast" (a smaller halo), a core size in pixels, TileOptions, or None (never)
     channel_order  of colour images: "rgb", or "bgr" as OpenCV has them
     clip           limit the result of float images to [0, 1]; integers always end in their own range
     threads        for one operator on the CPU; None: one for each physical core
@@ -88,7 +88,7 @@ class Restorer:
             path, sha256 = find_model(model)
             model = open_backend(path, sha256=sha256, backend=backend, device=device, threads=threads)
         if not hasattr(model, "infer"):
-            raise OptionsError("model", model, "a bundled name, the path of an .onnx file, or an opened Backend")
+            raise OptionsError("model", model, "a bundled name, the path of an .onnx or .pt2 file, or an opened Backend")
         self._backend: Backend | None = model
         self._spec = model.spec
         self._planner = Planner(model.spec)

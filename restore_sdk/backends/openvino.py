@@ -20,6 +20,7 @@ from restore_sdk.spec import ModelSpec
 # What pybind11 makes of OpenVINO's exceptions: it has no class of its own.
 VENDOR = (RuntimeError, MemoryError)
 FLOAT32 = "f32"
+KERNELS_KEPT = 256  # by default 5000, which hundreds of megabytes of compiled code are; fewer cost no time with a few sizes
 
 
 class OpenVinoBackend:
@@ -102,12 +103,13 @@ def _check_options(device: str, spinning: bool) -> None:
 
 def _settings(threads: int | None) -> dict[str, object]:
     """Where the processor has bfloat16, OpenVINO computes in it unless told otherwise. Pinned threads of two processes would
-    meet on the same cores while others idle."""
+    meet on the same cores while others idle. Each new size of image brings kernels, which are kept."""
     settings: dict[str, object] = {
         "INFERENCE_PRECISION_HINT": FLOAT32,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
         "ENABLE_HYPER_THREADING": False,
+        "CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT,
     }
     return settings if threads is None else {**settings, "INFERENCE_NUM_THREADS": threads}
 

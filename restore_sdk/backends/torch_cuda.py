@@ -92,9 +92,9 @@ class Replay:
 
     def __init__(self, torch: ModuleType, module: Any, shape: tuple[int, ...], device: str) -> None:
         batch, channels, height, width = shape
+        self._given = torch.empty(shape, device=device, memory_format=torch.channels_last).zero_()
         rows = torch.empty((batch, height, width, channels), pin_memory=True)
         self._staged = rows.permute(0, 3, 1, 2)  # channels last, as on the device, so that the copy is one straight run
-        self._given = torch.zeros_like(self._staged, device=device, memory_format=torch.preserve_format)
         self._graph = torch.cuda.CUDAGraph()
         # TF32 would round float32 programs to 10 bits; the deterministic kernels give the same bits each time
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):

@@ -2,13 +2,19 @@
 
 torch.export writes a zip whose parts may be pickles, and unpickling can run code. So not one byte reaches PyTorch before the
 file's sha256 was compared: with the one that a registry states, else with NAME.pt2.sha256, which export writes in sha256sum's
-format. The second shows damage and mixed-up files; it does not stop someone who can write both. Load only files you trust.
+format. The second shows damage and mixed-up files; it does not stop someone who can write both. What export writes holds no
+pickle, and a file with one is refused; even so, load only files you trust.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import re
+import zipfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +22,19 @@ from restore_sdk.errors import ModelDamagedError, ModelHashError
 
 SUFFIX = ".pt2"
 KIND = "torch.export program"
+EXTRA = "extra/"  # the folder of what was stamped in
+PLAIN = re.compile(r"archive_(format|version)|byteorder|\.data/\w+|models/model\.json|data/(weights|constants)/\w+(\.json)?")
 EXPORT_AGAIN = "export it again with `python -m export torch`"
 
 
 @dataclass(frozen=True, slots=True)
 class TorchFile:
-    """A file whose digest was as expected: its bytes and its sha256 (hexadecimal)."""
+    """A file that passed the checks: its bytes, its sha256 (hexadecimal) and what was stamped into it."""
 
     path: Path
     content: bytes
     sha256: str
+    metadata: Mapping[str, str]
 
 
 def sidecar(path: Path) -> Path:
@@ -41,7 +50,8 @@ def sidecar_text(name: str, sha256: str) -> str:
 def read_program(path: Path, *, sha256: str | None = None) -> TorchFile:
     """Read `path` once and compare its digest with `sha256`, or with its sidecar if that is None.
 
-    Raises ModelHashError if it is another, and ModelDamagedError if there is nothing to compare with or nothing to read.
+    Raises ModelHashError if it is another, and ModelDamagedError if there is nothing to compare with or nothing to read, or if
+    the file is no program or holds a pickle.
     """
     try:
         content = path.read_bytes()
@@ -52,7 +62,10 @@ def read_program(path: Path, *, sha256: str | None = None) -> TorchFile:
     digest = hashlib.sha256(content).hexdigest()
     if digest != wanted:
         raise ModelHashError(path, digest, wanted, EXPORT_AGAIN)
-    return TorchFile(path, content, digest)
+    try:
+        return TorchFile(path, content, digest, _checked_metadata(content))
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, KeyError) as exc:
+        raise ModelDamagedError(path, f"it is no program of ours ({exc}); {EXPORT_AGAIN}", kind=KIND) from exc
 
 
 def _stated(path: Path) -> str:
@@ -66,3 +79,26 @@ def _stated(path: Path) -> str:
     if found is None:
         raise ModelDamagedError(path, f"{beside.name} beside it states no sha256; {EXPORT_AGAIN}", kind=KIND)
     return found[1]
+
+
+def _checked_metadata(content: bytes) -> dict[str, str]:
+    """Texts below EXTRA by name. Raises ValueError, KeyError and what zipfile raises (RuntimeError: encrypted, or packed in an
+    unknown way) for anything but a zip whose other parts are JSON and bare weights."""
+    metadata = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for part in archive.infolist():
+            _, _, name = part.filename.partition("/")  # below the archive's one folder
+            if name.startswith(EXTRA):
+                metadata[name.removeprefix(EXTRA)] = archive.read(part).decode()
+            elif part.file_size and not PLAIN.fullmatch(name):
+                raise ValueError(f"{name or part.filename} may hold code")
+            elif name.endswith("_config.json"):
+                _check_config(name, archive.read(part))
+    return metadata
+
+
+def _check_config(name: str, text: bytes) -> None:
+    """Of weights or constants: none of them is pickled."""
+    for tensor, how in json.loads(text)["config"].items():
+        if not isinstance(how, dict) or how.get("use_pickle") is not False:
+            raise ValueError(f"{tensor} in {name} is pickled")

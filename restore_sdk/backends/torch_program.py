@@ -133,15 +133,14 @@ def open_torch_program(
 
 def _load(torch: ModuleType, file: TorchFile) -> tuple[Any, ModelSpec]:
     """The program in `file` and the spec stamped into it."""
-    stamped = {METADATA_KEY: ""}
+    if METADATA_KEY not in file.metadata:
+        raise ModelSpecError(f"{file.path} has no spec", EXPORT_AGAIN)
+    spec = ModelSpec.from_json(file.metadata[METADATA_KEY], sha256=file.sha256)
     try:
-        exported = torch.export.load(io.BytesIO(file.content), extra_files=stamped)
+        return torch.export.load(io.BytesIO(file.content)), spec
     except UNREADABLE as exc:
         reason = f"PyTorch {torch.__version__} refuses it ({first_line(exc)}); {EXPORT_AGAIN}"
         raise ModelDamagedError(file.path, reason, kind=KIND) from exc
-    if not stamped[METADATA_KEY]:
-        raise ModelSpecError(f"{file.path} has no spec", EXPORT_AGAIN)
-    return exported, ModelSpec.from_json(stamped[METADATA_KEY], sha256=file.sha256)
 
 
 def _check_exported(exported: Any, spec: ModelSpec) -> None:

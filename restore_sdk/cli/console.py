@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,15 @@ def note(line: str) -> None:
     _stderr().print(line)
 
 
-def complain(error: BaseException, *, debug: bool) -> None:
-    """One clean message; with `debug` the traceback above it."""
+def complain(error: BaseException, *, debug: bool, about: Path | None = None) -> None:
+    """One clean message; with `debug` the traceback above it. `about`: the file at fault, named where the message does not."""
     if debug:
         typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     console = _stderr()
     console.print("error:", style="bold red", end=" ")
-    console.print(message_of(error))
+    message = message_of(error)
+    named = about is None or hasattr(error, "path") or isinstance(error, KeyboardInterrupt)
+    console.print(message if named else f"{about}: {message}")
 
 
 def message_of(error: BaseException) -> str:

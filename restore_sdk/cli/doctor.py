@@ -20,13 +20,22 @@ from restore_sdk.zoo.registry import list_models, verify_model
 INSTALL_RUNTIME = "no runtime is installed; run: pip install 'restore-sdk[cpu]', or 'restore-sdk[cuda]' for an NVIDIA GPU"
 RUNS_MODELS = frozenset(RUNTIMES) - {"torch"}
 
-Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="Model of the self-test.")]
+Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="Model of the self-test and of --measure.")]
+Measure: TypeAlias = Annotated[
+    bool,
+    typer.Option("--measure", help="Time the CPU runtimes on the model, and keep the result for --backend auto."),
+]
+Threads: TypeAlias = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads to measure with.", show_default="one for each physical core")
+]
 
 
-def doctor(model: Model = "denoise", as_json: Json = False, debug: Debug = False) -> None:
+def doctor(
+    *, model: Model = "denoise", measure: Measure = False, threads: Threads = None, as_json: Json = False, debug: Debug = False
+) -> None:
     """Check the installation: versions, runtimes, clashes, CUDA driver, bundled models, and a self-test."""
     with errors_reported("doctor", as_json=as_json, debug=debug):
-        findings = examine(model)
+        findings = examine(model, measure=measure, threads=threads)
         if as_json:
             say_json({"command": "doctor", **findings})
         else:
@@ -34,7 +43,7 @@ def doctor(model: Model = "denoise", as_json: Json = False, debug: Debug = False
     raise typer.Exit(findings["exit_code"])
 
 
-def examine(model: str) -> dict[str, Any]:
+def examine(model: str, *, measure: bool = False, threads: int | None = None) -> dict[str, Any]:
     """Everything the doctor knows, as JSON types; "problems" is empty on a healthy machine and "exit_code" sums them up."""
     found, conflicts = runtimes(), clashes()
     findings: dict[str, Any] = {
@@ -48,6 +57,7 @@ def examine(model: str) -> dict[str, Any]:
     }
     has_runtime = any(runtime.module in RUNS_MODELS for runtime in found)
     findings["self_test"] = _self_test(model) if has_runtime else None
+    findings["speed"] = _speed(model, measure=measure, threads=threads) if has_runtime else None
     problems = _problems(findings, has_runtime=has_runtime)
     code = next(iter(problems.values()), ExitCode.OK)
     return {"exit_code": int(code), "healthy": not problems, "problems": list(problems), "advice": _advice(findings), **findings}
@@ -92,6 +102,16 @@ def _self_test(model: str) -> dict[str, Any]:
     return {"model": model, "ok": problem is None, "seconds": round(time.perf_counter() - started, 3), "error": problem}
 
 
+def _speed(model: str, *, measure: bool, threads: int | None) -> dict[str, Any]:
+    """What `--backend auto` runs the model on and why, measured now if asked; "not_kept": why the measurement is lost."""
+    from restore_sdk.cli.speed import choice_for  # noqa: PLC0415 loads numpy
+
+    try:
+        return {**choice_for(model, measure=measure, threads=threads), "error": None}
+    except (RestoreError, OSError, MemoryError) as exc:
+        return {"backend": None, "error": error_record(exc)}
+
+
 def _problems(findings: Mapping[str, Any], *, has_runtime: bool) -> dict[str, ExitCode]:
     """What must be mended, the gravest first, with the exit code each leads to."""
     problems: dict[str, ExitCode] = {} if has_runtime else {INSTALL_RUNTIME: ExitCode.DEVICE}
@@ -105,12 +125,17 @@ def _problems(findings: Mapping[str, Any], *, has_runtime: bool) -> dict[str, Ex
     test = findings["self_test"]
     if test is not None and not test["ok"]:
         problems[f"self-test: {test['error']['message']}"] = ExitCode(test["error"]["exit_code"])
+    speed = findings["speed"]
+    if speed is not None and speed["error"] is not None:
+        problems.setdefault(f"speed: {speed['error']['message']}", ExitCode(speed["error"]["exit_code"]))
     return problems
 
 
 def _advice(findings: Mapping[str, Any]) -> list[str]:
     """What works but could be better."""
     advice = [_described(clash) for clash in findings["clashes"] if clash["module"] != "onnxruntime"]
+    if findings["speed"] is not None and findings["speed"].get("not_kept"):
+        advice.append(f"the measurement was not kept: {findings['speed']['not_kept']}")
     runtime, has_driver = findings["onnxruntime"], findings["cuda_driver"]["found"]
     if runtime is None or runtime["error"] is not None:
         return advice
@@ -141,6 +166,9 @@ def _say_findings(findings: Mapping[str, Any]) -> None:
     test = findings["self_test"]
     if test is not None:
         say(f"self-test    {'exact tiles equal the whole image' if test['ok'] else 'FAILED'} ({test['seconds']:.2f} s)")
+    speed = findings["speed"]
+    if speed is not None and speed["error"] is None:
+        say(f"auto         {speed['backend']}: {speed['why']}")
     for line in findings["advice"]:
         say(f"advice       {line}")
     for problem in findings["problems"]:

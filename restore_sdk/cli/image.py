@@ -18,8 +18,15 @@ Inputs: TypeAlias = Annotated[
 Out: TypeAlias = Annotated[
     str, typer.Option("--out", "-o", metavar="OUT", help="A file for one input file, else a folder; the tree below IN is kept.")
 ]
-Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="A bundled model's name, or the path of an .onnx file.")]
-BackendName: TypeAlias = Annotated[str, typer.Option("--backend", metavar="auto|onnxruntime", help="What runs the model.")]
+Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="A bundled model's name, or the path of a model file.")]
+BackendName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="auto|onnxruntime|openvino|torch",
+        help="What runs the model; auto: what `restore doctor --measure` found fastest on the CPU; torch runs .pt2 files.",
+    ),
+]
 Device: TypeAlias = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where it runs; cuda:N: GPU number N.")]
 Tile: TypeAlias = Annotated[
     str,

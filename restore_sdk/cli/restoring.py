@@ -121,9 +121,11 @@ class _Run:
         for outcome in self._outcomes:
             for notice in () if outcome.report is None else outcome.report.notices:
                 note(f"{outcome.source}: {notice}")
-        for error in [*(outcome.error for outcome in self._outcomes), self._strip_error]:
-            if error is not None:
-                complain(error, debug=debug)
+        for outcome in self._outcomes:
+            if outcome.error is not None:
+                complain(outcome.error, debug=debug, about=outcome.source)
+        if self._strip_error is not None:
+            complain(self._strip_error, debug=debug)
         if len(self._outcomes) > 1 or code is ExitCode.INTERRUPTED:
             note(", ".join(f"{status}: {number}" for status, number in counts(self._outcomes).items()) + f"; {seconds:.1f} s")
         if "skipped" in counts(self._outcomes):

@@ -47,6 +47,7 @@ def walk(
             done += 1
             if on_tile is not None:
                 on_tile(done, plan.count)
+        del outputs  # or it would lie in memory beside the next group's
 
 
 def _ordered(plan: TilePlan, order: Sequence[int] | None) -> Iterator[Tile]:

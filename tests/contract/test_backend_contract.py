@@ -30,15 +30,19 @@ def reference(model: Path) -> Callable[[np.ndarray], np.ndarray]:
     return lambda batch: evaluator.run(None, {"image": batch})[0]
 
 
-@pytest.fixture(params=["function", "onnxruntime", "openvino", "torch"])
-def backend(request: pytest.FixtureRequest, small_model: Path, small_spec: ModelSpec) -> Iterator[Backend]:
-    if request.param == "function":
-        opened: Backend = FunctionBackend(small_spec, reference(small_model))
-    else:
-        path = request.getfixturevalue("small_program") if request.param == "torch" else small_model
-        opened = open_backend(path, backend=request.param, **ONE_THREAD)
-    yield opened
-    opened.close()
+def opened(name: str, request: pytest.FixtureRequest) -> Backend:
+    model, spec = request.getfixturevalue("small_model"), request.getfixturevalue("small_spec")
+    if name == "function":
+        return FunctionBackend(spec, reference(model))
+    path = request.getfixturevalue("small_program") if name == "torch" else model
+    return open_backend(path, backend=name, **ONE_THREAD)
+
+
+@pytest.fixture(scope="module", params=TILE_TOLERANCE)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    tested = opened(request.param, request)
+    yield tested
+    tested.close()
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -134,6 +138,8 @@ def test_report_is_json_and_names_what_runs(backend: Backend) -> None:
     assert report["device"] == "cpu"
 
 
-def test_closing_twice_is_fine(backend: Backend) -> None:
+@pytest.mark.parametrize("name", TILE_TOLERANCE)
+def test_closing_twice_is_fine(name: str, request: pytest.FixtureRequest) -> None:
+    backend = opened(name, request)
     backend.close()
     backend.close()

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = Path(__file__).with_name("tensorrt_names")
 VERSIONS = ("tensorrt-10.16", "tensorrt-11.4", "tensorrt_rtx-1.7")
 SOURCES = [path for folder in ("restore_sdk", "export") for path in (ROOT / folder).rglob("*.py") if "engine_" in path.name]
-MODULE_ATTRIBUTES = {"__version__", "__members__"}
+MODULE_ATTRIBUTES = {"__version__", "__members__", "__name__"}
 # Attributes of our own objects that happen to be called like members of TensorRT's classes
 OURS = {"append", "pop", "precision", "start"}
 

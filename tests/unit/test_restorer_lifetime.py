@@ -55,7 +55,9 @@ def test_unknown_model_lists_what_there_is() -> None:
 
 @pytest.mark.parametrize("model", [None, 5, b"denoise", ModelSpec])
 def test_model_that_is_none(model: object) -> None:
-    with pytest.raises(OptionsError, match=r"model=.* expected a bundled name, the path of an .onnx file, or an opened Backend"):
+    with pytest.raises(
+        OptionsError, match=r"model=.* expected a bundled name, the path of an .onnx or .pt2 file, or an opened Backend"
+    ):
         Restorer(model)
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from restore_sdk.backends import onnx_runtime
 from restore_sdk.backends.onnx_runtime import OnnxRuntimeBackend, open_onnxruntime
-from restore_sdk.backends.opening import OPENERS, open_backend
+from restore_sdk.backends.opening import open_backend
 from restore_sdk.errors import (
     BackendError,
     DeviceMemoryError,
@@ -214,11 +214,6 @@ def test_use_after_close(small_model: Path) -> None:
 def test_unknown_options(small_model: Path, arguments, says: str) -> None:
     with pytest.raises(OptionsError, match=says):
         open_backend(small_model, **arguments)
-
-
-def test_auto_is_onnx_runtime(small_model: Path) -> None:
-    assert list(OPENERS) == ["onnxruntime"]
-    assert open_backend(small_model, threads=1).report()["backend"] == "onnxruntime"
 
 
 def test_missing_runtime_names_the_extra(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

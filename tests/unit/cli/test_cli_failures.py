@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from restore_sdk.errors import BackendError, DeviceMemoryError
 from restore_sdk.restorer import Restorer
+from restore_sdk.spec import ModelSpec
 
 Restore = Callable[..., Any]
 Picture = Callable[..., Path]
@@ -165,3 +167,14 @@ def test_interrupt_while_the_model_opens(restore: Restore, picture: Picture, mon
     result = restore("image", picture(), "-o", "b.png")
     assert result.exit_code == 130
     assert result.stderr == "error: interrupted\n"
+
+
+def test_an_error_about_the_pixels_names_the_file(
+    restore: Restore, picture: Picture, save_model: Callable[..., Path], small_spec: ModelSpec
+) -> None:
+    model = save_model(spec=dataclasses.replace(small_spec, min_size=16))
+    picture("good.png")
+    picture("low/tiny.png", height=8)
+    result = restore("image", "good.png", "low/tiny.png", "-o", "out/", model=model)
+    assert result.exit_code == 6
+    assert "error: low/tiny.png: image has shape (8, 20, 3), expected at least 16 x 16 pixels" in result.stderr

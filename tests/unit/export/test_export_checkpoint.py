@@ -35,7 +35,7 @@ def test_folder_and_file_give_the_same_network(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     wider = {"kind": "residual_unet", "widths": [8, 24], "blocks": [1, 1]}
-    with pytest.raises(CheckpointUnusableError, match="size mismatch"):
+    with pytest.raises(CheckpointUnusableError, match="those of another network"):
         load_checkpoint(saved(tmp_path, network=wider))
 
 

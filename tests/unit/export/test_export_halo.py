@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from export.calibration import Calibration, calibration, texture
 from export.errors import ExportError
-from export.halo import LARGEST_FAST_ERROR, calibration_side, check_exact_tiles, exact_halo, find_fast_halo
+from export.halo import LARGEST_FAST_ERROR, SMALLEST_SIDE, calibration_side, check_exact_tiles, exact_halo, find_fast_halo
 from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.spec import ModelSpec
 
@@ -37,7 +37,7 @@ def test_exact_halo_rounds_up(radius: int, multiple: int, halo: int) -> None:
 def test_the_middle_tile_never_sees_the_whole_square(radius: int | None, multiple: int) -> None:
     side = calibration_side(radius, multiple)
     assert side % (3 * multiple) == 0
-    assert side >= 384 - 3 * multiple
+    assert side >= SMALLEST_SIDE - 3 * multiple
     if radius is not None:
         assert side // 3 + 2 * exact_halo(radius, multiple) < side
 

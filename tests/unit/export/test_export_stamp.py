@@ -58,7 +58,7 @@ def test_without_metadata_is_what_two_stampings_share() -> None:
     assert without_metadata(stamped(identity(k="v"), SPEC)) == without_metadata(stamped(identity(), other)) == identity()
 
 
-@given(st.text(max_size=300), st.integers(1, 10**9))
+@given(st.text(max_size=300), st.integers(1, 2**20))
 def test_any_text_and_length_survive(text: str, size: int) -> None:
     spec = ModelSpec(name="n", method="m", task="denoise", trained_on=text, min_size=size)
     assert ModelSpec.from_metadata(metadata(stamped(identity(), spec))) == spec

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from export.__main__ import app
 from export.checkpoint import load_checkpoint
+from export.console import print_exported
 from export.errors import DifferentNumbersError, ExportError, HalfPrecisionError
 from export.keep_fp32 import in_half
 from export.produce import Exported, ExportOptions, export_onnx
@@ -89,6 +90,17 @@ def test_it_equals_its_checkpoint_within_what_half_allows(in_fp16: Exported, exp
 
 def test_verify_says_both_limits(in_fp16: Exported, tiny_run: Path) -> None:
     assert "equal within 0.01 and 60 dB" in run("verify", in_fp16.path, "--against", tiny_run, "--threads", 1).stdout
+
+
+def test_the_table_says_what_was_kept_and_what_it_cost(in_fp16: Exported, capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_fp16.gate is not None
+    print_exported(dataclasses.replace(in_fp16, gate=dataclasses.replace(in_fp16.gate, keep=("head",), psnr=71.25)))
+    rows = {
+        line.split("│")[1].strip(): line.split("│")[2].strip() for line in capsys.readouterr().out.splitlines() if "│" in line
+    }
+    assert rows["precision"] == "fp16"
+    assert rows["kept in FP32"] == "head"
+    assert rows["FP16 against FP32"].startswith("71.2 dB")
 
 
 def test_too_few_decibels_fail_though_no_difference_is_large() -> None:

@@ -1,0 +1,171 @@
+"""The torch program on a real GPU: graphs, threads, FP16, memory. Written from PyTorch's documentation; see docs/backends.md for
+where it was run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_program import save_program
+
+from export.precision import half_wrapped
+from export.to_torch import trace_program
+from restore_sdk.backends.torch_cuda import CudaProgram, Replay
+from restore_sdk.backends.torch_program import TorchProgramBackend, open_torch_program
+from restore_sdk.errors import DeviceMemoryError, RestorerClosedError
+from restore_sdk.restorer import Restorer
+from restore_sdk.spec import ModelSpec
+from training.networks.unet import ResidualUNet
+
+pytestmark = pytest.mark.gpu
+SPEC = ModelSpec(name="unet", method="self_supervised", task="denoise", size_multiple=4, receptive_radius=31)
+
+
+@pytest.fixture(autouse=True)
+def _gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch sees no GPU")
+
+
+@pytest.fixture(scope="module")
+def network() -> ResidualUNet:
+    torch.manual_seed(0)
+    return ResidualUNet(widths=(32, 64), blocks=(1, 1)).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def model(request: pytest.FixtureRequest, network: ResidualUNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    written = network if request.param == "fp32" else half_wrapped(network)
+    return save_program(tmp_path_factory.mktemp("programs") / f"{request.param}.pt2", written, SPEC)
+
+
+@pytest.fixture
+def backend(model: Path) -> Iterator[TorchProgramBackend]:
+    opened = open_torch_program(model, device="cuda")
+    yield opened
+    opened.close()
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def tolerance(model: Path) -> float:
+    return 1e-4 if model.stem == "fp32" else 1e-2
+
+
+def test_same_numbers_as_the_cpu(backend: TorchProgramBackend, model: Path, network: ResidualUNet) -> None:
+    for shape in ((1, 3, 4, 4), (1, 3, 52, 68), (3, 3, 28, 20), (1, 3, 512, 384)):
+        with torch.inference_mode():
+            want = network(torch.from_numpy(noise(*shape))).numpy()
+        np.testing.assert_allclose(backend.infer(noise(*shape)), want, atol=tolerance(model))
+
+
+def test_auto_takes_the_gpu_and_says_which(model: Path) -> None:
+    with Restorer(model) as restorer:
+        report = restorer.report()
+    assert report["device"] == "cuda:0"
+    assert report["gpu"] == torch.cuda.get_device_name(0)
+
+
+def test_replays_give_the_same_bits_and_own_their_results(backend: TorchProgramBackend) -> None:
+    batch = noise(1, 3, 64, 96)
+    first = backend.infer(batch)
+    kept = first.copy()
+    for seed in range(1, 7):  # more shapes than graphs are kept
+        backend.infer(noise(1, 3, 64, 32 * seed, seed=seed))
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(backend.infer(batch), first)
+
+
+def test_tiles_agree_with_the_whole_image(model: Path) -> None:
+    image = noise(260, 330, 3)
+    with Restorer(model, device="cuda") as restorer:
+        np.testing.assert_allclose(restorer.restore(image, tile=64), restorer.restore(image, tile=None), atol=tolerance(model))
+
+
+def test_eight_threads_get_the_bits_of_one(backend: TorchProgramBackend) -> None:
+    batches = [noise(1, 3, 32, 32 + 16 * (i % 6), seed=i) for i in range(32)]
+    alone = [backend.infer(batch) for batch in batches]
+    together: list[np.ndarray | None] = [None] * len(batches)
+
+    def work(first: int) -> None:
+        for i in range(first, len(batches), 8):
+            together[i] = backend.infer(batches[i])
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for got, want in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_tf32_is_off_for_us_and_untouched_for_others(backend: TorchProgramBackend) -> None:
+    before = torch.backends.cudnn.allow_tf32
+    backend.infer(noise(1, 3, 16, 16))
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_compiled(model: Path, network: ResidualUNet) -> None:
+    backend = open_torch_program(model, device="cuda", compiled=True)
+    batch = noise(1, 3, 64, 64)
+    with torch.inference_mode():
+        want = network(torch.from_numpy(batch)).numpy()
+    np.testing.assert_allclose(backend.infer(batch), want, atol=tolerance(model))
+    backend.close()
+
+
+def test_memory_does_not_grow(backend: TorchProgramBackend) -> None:
+    batch = noise(1, 3, 64, 64)
+    for _ in range(10):
+        backend.infer(batch)
+    before = torch.cuda.memory_allocated()
+    for _ in range(1000):
+        backend.infer(batch)
+    assert torch.cuda.memory_allocated() == before
+
+
+def test_out_of_memory_is_typed_and_survived(backend: TorchProgramBackend) -> None:
+    before = backend.infer(noise(1, 3, 32, 32))
+    room = torch.cuda.memory_reserved() + (64 << 20)  # bytes; the input alone of the next takes 192 MiB
+    torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        with pytest.raises(DeviceMemoryError) as caught:
+            backend.warm_up([(1, 3, 4096, 4096)])
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert caught.value.tile == (4096, 4096)
+    assert (caught.value.free or 0) > 0
+    np.testing.assert_array_equal(backend.infer(noise(1, 3, 32, 32)), before)
+
+
+def test_graphs_of_other_shapes_make_room(network: ResidualUNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = CudaProgram(torch, trace_program(network, 3, 4).module().to("cuda:0"), "cuda:0")
+    program.run(noise(1, 3, 32, 32))
+    attempts: list[tuple[int, ...]] = []
+
+    def replay(torch_: object, module: object, shape: tuple[int, ...], device: str) -> Replay:
+        attempts.append(shape)
+        if len(attempts) == 1:
+            raise torch.OutOfMemoryError("full")
+        return Replay(torch, module, shape, device)
+
+    monkeypatch.setattr("restore_sdk.backends.torch_cuda.Replay", replay)
+    assert program.run(noise(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    assert attempts == [(1, 3, 64, 64)] * 2
+    program.close()
+
+
+def test_use_after_close(model: Path) -> None:
+    backend = open_torch_program(model, device="cuda")
+    backend.infer(noise(1, 3, 16, 16))
+    backend.close()
+    backend.close()
+    with pytest.raises(RestorerClosedError):
+        backend.infer(noise(1, 3, 16, 16))
