@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
-BENCHMARKS ?= latency tiling quality
+BENCHMARKS ?= latency tiling memory quality
 
 # Two pips must not write one .venv at once, and `clean` must not race the rest.
 .NOTPARALLEL:
@@ -30,7 +30,8 @@ check: $(VENV)/.stamp-dev
 	@$(PY) -m mypy --strict -p restore_sdk -p export -p training
 
 bench: $(VENV)/.stamp-dev
-	@set -e; for name in $(BENCHMARKS); do echo "== benchmarks/$$name.py"; $(PY) benchmarks/$$name.py; done
+	@set -e; for name in $(BENCHMARKS); do echo "== benchmarks/$$name.py"; \
+		if [ $$name = quality ]; then $(PY) benchmarks/quality.py --limit 12; else $(PY) benchmarks/$$name.py; fi; done
 
 clean:
 	@rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

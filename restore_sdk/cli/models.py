@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.cli.console import complain, error_record, errors_reported, say, say_json
 from restore_sdk.cli.exit_codes import ExitCode, exit_code
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.errors import ModelError, ModelNotFoundError
+from restore_sdk.spec import ModelSpec
 from restore_sdk.zoo.registry import ZooEntry, list_models, verify_model
 
 models = typer.Typer(help="List, show and verify the bundled models.", no_args_is_help=True)
@@ -28,15 +31,21 @@ def list_command(as_json: Json = False, debug: Debug = False) -> None:
             say(f"{entry.name:<16} {entry.task:<14} {entry.size / 1e6:6.2f} MB  {entry.licence:<12} {entry.summary}")
 
 
+SHOWN_OF_SPEC = ("receptive_radius", "size_multiple", "fast_halo", "bytes_per_pixel", "corruption", "source")
+
+
 @models.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False, debug: Debug = False) -> None:
     """Show one bundled model: file, hash, licence, training data and its terms, measured quality."""
     with errors_reported("models show", as_json=as_json, debug=debug):
-        record = _record(_entry(name))
+        entry = _entry(name)
+        record, spec = _record(entry), _spec(entry)
         if as_json:
-            say_json({"command": "models show", "exit_code": 0, "model": record})
+            say_json({"command": "models show", "exit_code": 0, "model": record, "spec": spec})
         else:
             _say_record(record)
+            for key in SHOWN_OF_SPEC if spec else ():
+                say(f"{key:<17} {spec[key]}")
 
 
 @models.command()
@@ -85,9 +94,18 @@ def _record(entry: ZooEntry) -> dict[str, Any]:
     return {**dataclasses.asdict(entry), "path": str(entry.path)}
 
 
+def _spec(entry: ZooEntry) -> dict[str, Any]:
+    """What the file itself promises; empty for one that `models verify` would refuse."""
+    try:
+        file = read_onnx(entry.path, sha256=entry.sha256)
+        return dict(json.loads(ModelSpec.from_metadata(file.metadata).to_json()))
+    except ModelError:
+        return {}
+
+
 def _say_record(record: Mapping[str, Any]) -> None:
     for key, value in record.items():
         if key != "quality":
-            say(f"{key:<12} {value}")
+            say(f"{key:<17} {value}")
     for measured in record["quality"]:
-        say("quality      " + "  ".join(f"{key} {value}" for key, value in measured.items()))
+        say("quality           " + "  ".join(f"{key} {value}" for key, value in measured.items()))

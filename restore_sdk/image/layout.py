@@ -91,6 +91,10 @@ def read_tile(image: NDArray[Any], layout: Layout, rows: slice, columns: slice, 
     Only these pixels are converted. Raises ImageShapeError for a colour image and a 1-channel network.
     """
     _check_channels(layout, channels)
+    if rows.stop <= layout.height and columns.stop <= layout.width:  # no border: nothing to reflect or to cut off again
+        planes = np.empty((1, channels, rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        _to_planes(np.asarray(image[rows, columns]), layout, planes[0])
+        return planes
     top = first_source(rows.start, rows.stop, layout.height)
     left = first_source(columns.start, columns.stop, layout.width)
     planes = np.empty((1, channels, rows.stop - top, columns.stop - left), np.float32)
@@ -132,6 +136,9 @@ def write_tile(
     elif layout.order == "bgr":
         planes = planes[::-1]
     convert = _from_planes_to_integers if layout.dtype.kind == "u" else _from_planes_to_floats
+    if target.size <= _SMALL:
+        convert(planes, target, layout.scale, clip)
+        return
     for strip in _strips(*target.shape[:2]):
         convert(planes[:, strip], target[strip], layout.scale, clip)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ _FOREIGN = {
     "PIL": "pass np.asarray(image)",
     "builtins": "pass np.asarray(image, dtype=np.uint8)",
 }
+_NO_IMAGE = "cv2.imread returns None for a file that it cannot read: check the path"
+_A_FILE = "for a file call restore_file(source, target)"
 _TYPE_REMEDY = {
     "b": "pass image.astype(np.uint8) * 255",
     "f": "pass image.astype(np.float32), white = 1.0",
@@ -32,6 +35,8 @@ _TYPE_REMEDY = {
 def check_array(image: object) -> NDArray[Any]:
     """`image` itself if it is an array of a known dtype. Raises ImageTypeError."""
     if not isinstance(image, np.ndarray):
+        if image is None or isinstance(image, str | os.PathLike):
+            raise ImageTypeError(f"{image!r}", "a numpy array", _NO_IMAGE if image is None else _A_FILE)
         kind = type(image)
         remedy = _FOREIGN.get(kind.__module__.partition(".")[0], "pass np.asarray(image)")
         raise ImageTypeError(f"a {kind.__module__}.{kind.__qualname__}", "a numpy array", remedy)
@@ -75,6 +80,6 @@ def _axes_remedy(shape: tuple[int, ...]) -> str:
 def _channels_remedy(shape: tuple[int, ...]) -> str:
     if shape[2] == 2:
         return "for gray with alpha pass image[..., 0]"
-    if shape[0] in (1, 3, 4):
+    if shape[0] in (1, 3, 4) and shape[2] > 4 * shape[0]:
         return "the channels seem to come first: pass image.transpose(1, 2, 0)"
     return "pass three of the channels, for example image[..., :3]"

@@ -37,8 +37,15 @@ def walk(
 
     Raises OptionsError, and BackendError where infer() returns another shape than the plan's scale says.
     """
-    _check_positive("batch", batch)
-    _check_positive("scale", scale)
+    if batch != 1 or scale != 1:
+        _check_positive("batch", batch)
+        _check_positive("scale", scale)
+    if plan.count == 1 and order is None:  # nothing to order, group or cut: on a small image that bookkeeping would be what costs
+        tile = plan.rows[0], plan.columns[0]
+        write(*tile, _infer_group([tile], read, infer, scale))
+        if on_tile is not None:
+            on_tile(1, 1)
+        return
     done = 0
     for group in _groups(_ordered(plan, order), batch):
         outputs = _infer_group(group, read, infer, scale)

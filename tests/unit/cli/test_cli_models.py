@@ -30,14 +30,17 @@ def test_list_as_json(restore: Restore, zoo: Path, as_json: Parse) -> None:
 def test_show(restore: Restore, zoo: Path) -> None:
     result = restore("models", "show", "denoise")
     assert result.exit_code == 0
-    fields = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    fields = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line.strip() and len(line.split()) > 1)
     assert fields["terms"] == "none"
+    assert fields["size_multiple"] == "4"
     assert fields["path"] == str(zoo / "small.onnx")
     assert fields["quality"] == "set CBSD68  sigma 25  psnr 30.5"
 
 
 def test_show_as_json(restore: Restore, zoo: Path, as_json: Parse) -> None:
-    assert as_json(restore("models", "show", "broken", "--json"))["model"]["sha256"] == "0" * 64
+    shown = as_json(restore("models", "show", "broken", "--json"))
+    assert shown["model"]["sha256"] == "0" * 64
+    assert shown["spec"] == {}  # of a file with the wrong hash nothing is believed
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
