@@ -21,6 +21,7 @@ from restore_sdk.errors import MaskError, OptionsError, RestorerClosedError
 from restore_sdk.image.files import ImageFile, read_image, write_image
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
 from restore_sdk.image.targets import check_holds, check_paths
+from restore_sdk.image.validation import warn_of_scale
 from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
 from restore_sdk.spec import LARGEST_SIDE, ModelSpec
 from restore_sdk.tiling.choice import Planner
@@ -217,6 +218,8 @@ class Restorer:
     ) -> tuple[Image, TilePlan]:
         backend, scale = self._opened(), self._spec.scale
         layout = inspect(image, order=order, min_size=self._spec.min_size)
+        if clip and layout.dtype.kind == "f":
+            warn_of_scale(image)
         plan = self._planner.plan(layout.height, layout.width, options)
         restored = new_output(image, layout, scale=scale)
         job = _Job(image, restored, layout, self._spec, clip)

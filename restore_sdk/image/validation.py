@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from restore_sdk.errors import ImageShapeError, ImageTypeError, ImageValueError
+from restore_sdk.errors import ImageShapeError, ImageTypeError, ImageValueError, RestoreWarning
 
 WHITE = {"u1": 255, "u2": 65535, "f2": 1, "f4": 1}  # the value of 1.0 for each dtype that an image may have, in either byte order
+
+FAR_ABOVE_WHITE = 16.0  # no noise on an image in [0, 1] reaches it
 
 _STRIP = 1 << 18  # values looked at in one go: the mask of finite values never grows with the image
 
@@ -69,6 +72,18 @@ def check_finite(image: NDArray[Any]) -> None:
     )
     if count:
         raise ImageValueError(count)
+
+
+def warn_of_scale(image: NDArray[Any]) -> None:
+    """Warn with RestoreWarning of floats so far above white that clipping would leave a white image: they count to 255."""
+    highest = float(image.max())
+    if highest > FAR_ABOVE_WHITE:
+        warnings.warn(
+            f"float values reach {highest:g} and white is 1.0, so the result is clipped to white there; divide the image "
+            "by its own white (255 or 65535), or pass clip=False if the values are meant",
+            RestoreWarning,
+            stacklevel=4,
+        )
 
 
 def _axes_remedy(shape: tuple[int, ...]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from restore_sdk.backends.function import FunctionBackend
-from restore_sdk.errors import ImageShapeError, ImageTypeError, ImageValueError, OptionsError
+from restore_sdk.errors import ImageShapeError, ImageTypeError, ImageValueError, OptionsError, RestoreWarning
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
 
@@ -207,3 +207,11 @@ def test_unknown_channel_order(restorer: Restorer) -> None:
         restorer(np.zeros((4, 4, 3), np.uint8), channel_order="gbr")
     with pytest.raises(OptionsError, match="channel_order='gbr'"):
         Restorer(FunctionBackend(SPEC, lambda batch: batch), channel_order="gbr")
+
+
+def test_floats_that_count_to_255_are_told() -> None:
+    image = np.full((4, 4), 200.0, np.float32)
+    restorer = with_function(lambda batch: batch)
+    with pytest.warns(RestoreWarning, match="reach 200 and white is 1.0"):
+        assert (restorer(image) == 1.0).all()
+    assert (restorer(image, clip=False) == 200.0).all()

@@ -40,7 +40,11 @@ def test_arrays_of_other_libraries_are_refused_with_the_conversion(
 def test_pillow_images_lists_and_paths_are_refused_with_the_conversion() -> None:
     with pytest.raises(ImageTypeError, match=r"PIL\.Image\.Image, expected a numpy array; pass np\.asarray\(image\)"):
         inspect(Image.new("RGB", (4, 4)))
-    remedies = [([[1, 2], [3, 4]], r"pass np\.asarray\(image, dtype=np\.uint8\)"), (None, "check the path"), ("a.png", "restore_file")]
+    remedies = [
+        ([[1, 2], [3, 4]], r"pass np\.asarray\(image, dtype=np\.uint8\)"),
+        (None, "check the path"),
+        ("a.png", "restore_file"),
+    ]
     for value, remedy in remedies:
         with pytest.raises(ImageTypeError, match=remedy):
             inspect(value)
