@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.arguments import Findings, exit_with, finish, parser, wide_console
 from benchmarks.images import photograph
 from benchmarks.machine import host_facts
-from benchmarks.models import find_onnx, model_facts, read_spec
+from benchmarks.models import BACKENDS, FASTEST, chosen_backend, find_onnx, model_facts, read_spec
 from benchmarks.observed_tiles import observe_tiles
 from benchmarks.processes import run_child
 from benchmarks.schema import MemoryRow
@@ -36,7 +36,7 @@ def measure(height: int, width: int, arguments: argparse.Namespace) -> tuple[flo
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "image.npy"
         np.save(file, photograph(height, width))
-        child = run_child("exact_tiles.py", arguments.model, file, arguments.threads)
+        child = run_child("exact_tiles.py", arguments.model, file, arguments.threads, arguments.backend)
     return child["peak_bytes"], child["seconds"]
 
 
@@ -83,10 +83,12 @@ def sizes(text: str) -> list[int]:
 
 def main(words: Sequence[str] | None = None) -> int:
     options = parser(__doc__.partition("\n")[0] if __doc__ else None)
+    options.add_argument("--backend", choices=BACKENDS, default=FASTEST, help="CPU runtime under test")
     options.add_argument("--megapixels", type=sizes, default=[12, 48], help="comma-separated")
     arguments = options.parse_args(words)
     path = find_onnx(arguments.model)
-    findings = Findings()
+    arguments.backend = chosen_backend(arguments.backend, path, arguments.threads)
+    findings = Findings(settings={"backend": arguments.backend})
     base, seconds = measure(SMALL, SMALL, arguments)
     findings.add("peak_base", base / 1e6, "MB")
     rows = [MemoryRow(variant="one image of 64x64", megapixels=SMALL**2 / 1e6, peak_mb=base / 1e6, seconds=seconds)]

@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from benchmarks.flops import count_flops, count_parameters
 from benchmarks.schema import Model
 from restore_sdk.backends.base import Backend, FloatNCHW
+from restore_sdk.backends.choice import CANDIDATES, fastest
 from restore_sdk.backends.function import FunctionBackend
+from restore_sdk.backends.measuring import measure
 from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.spec import ModelSpec
 from restore_sdk.zoo.registry import find_model
 
 CHECKPOINT_SUFFIX = ".safetensors"
+FASTEST = "fastest"  # of the CPU runtimes that are installed, measured first, as `restore doctor --measure` does
+BACKENDS = (FASTEST, *CANDIDATES)
 
 
 def is_checkpoint(model: str) -> bool:
@@ -51,6 +55,11 @@ def find_onnx(model: str) -> Path:
     if is_checkpoint(model):
         raise ValueError(f"{Path(model).name} is a checkpoint; this benchmark needs ONNX: run `python -m export onnx` first")
     return find_model(model)[0]
+
+
+def chosen_backend(wish: str, path: Path, threads: int) -> str:
+    """The name of a backend for one of BACKENDS."""
+    return fastest(measure(path, threads=threads)).backend if wish == FASTEST else wish
 
 
 def bare_session(path: Path, threads: int, *, spinning: bool = False) -> onnxruntime.InferenceSession:

@@ -21,7 +21,7 @@ from benchmarks.arguments import Findings, exit_with, finish, parser, positive
 from benchmarks.comparison import Bench
 from benchmarks.images import as_float, photograph
 from benchmarks.machine import PeakProbe, host_facts
-from benchmarks.models import find_onnx, model_facts
+from benchmarks.models import BACKENDS, FASTEST, chosen_backend, find_onnx, model_facts
 from benchmarks.observed_tiles import observe_tiles
 from benchmarks.peers.tile_loop import PAD, TILE, TileLoop
 from benchmarks.processes import run_child
@@ -44,18 +44,18 @@ def compare_with_peers(bench: Bench, restorer: Restorer, size: Size) -> None:
     loops = {name: TileLoop(torch_twin(bench.path)[0], channels_last=name == CHANNELS_LAST) for name in PEERS}
     variants: dict[str, Work] = {"restore()": partial(restorer.restore, image)}
     variants |= {name: partial(loop.restore, image) for name, loop in loops.items()}
-    timings = bench.compare(f"{size[1]}x{size[0]}, exact tiles against the PyTorch tile loop", variants, warm_up=0)
+    timings = bench.compare(f"{size[1]}x{size[0]}, exact tiles against the PyTorch tile loop", variants)
     for name, figure in PEERS.items():
         bench.add_ratio(f"{figure}_over_restore", timings[name], timings["restore()"])
-    compare_memory(bench, image)
+    compare_memory(bench, str(restorer.report()["backend"]), image)
 
 
-def compare_memory(bench: Bench, image: NDArray[np.uint8]) -> None:
+def compare_memory(bench: Bench, backend: str, image: NDArray[np.uint8]) -> None:
     """Peak resident set of each side, one fresh process each."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "image.npy"
         np.save(file, image)
-        ours = run_child("exact_tiles.py", bench.model, file, bench.threads)
+        ours = run_child("exact_tiles.py", bench.model, file, bench.threads, backend)
         peers = {name: run_child("peer_tile_loop.py", bench.path, file, bench.threads, name == CHANNELS_LAST) for name in PEERS}
     megapixels = image.shape[0] * image.shape[1] / 1e6
     for name, child in {"restore()": ours, **peers}.items():
@@ -103,14 +103,19 @@ def image_size(text: str) -> Size:
 
 def main(words: Sequence[str] | None = None) -> int:
     options = parser(__doc__.partition("\n")[0] if __doc__ else None)
+    options.add_argument("--backend", choices=BACKENDS, default=FASTEST, help="CPU runtime under test")
     options.add_argument("--rounds", type=positive, default=3, help="rounds of each comparison")
     options.add_argument("--size", type=image_size, default=LARGE, metavar="HxW", help="photograph for the tile loops")
     options.add_argument("--whole-size", type=image_size, default=MIDDLE, metavar="HxW", help="photograph also restored whole")
     arguments = options.parse_args(words)
     torch.set_num_threads(arguments.threads)
     path = find_onnx(arguments.model)
-    findings = Findings()
-    with PeakProbe(arguments.threads) as probe, Restorer(arguments.model, device="cpu", threads=arguments.threads) as restorer:
+    backend = chosen_backend(arguments.backend, path, arguments.threads)
+    findings = Findings(settings={"backend": backend})
+    with (
+        PeakProbe(arguments.threads) as probe,
+        Restorer(arguments.model, backend=backend, device="cpu", threads=arguments.threads) as restorer,
+    ):
         bench = Bench(arguments.model, path, arguments.threads, arguments.rounds, probe, findings)
         compare_with_peers(bench, restorer, arguments.size)
         compare_with_whole(bench, restorer, arguments.whole_size)

@@ -5,37 +5,30 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk import __version__
 from restore_sdk.backends.opening import open_backend
 from restore_sdk.errors import MaskError, OptionsError, RestorerClosedError
+from restore_sdk.host_images import HostImages, Image, TileCallback, in_range
 from restore_sdk.image.files import ImageFile, read_image, write_image
-from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
 from restore_sdk.image.targets import check_holds, check_paths
-from restore_sdk.image.validation import warn_of_scale
 from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
 from restore_sdk.spec import LARGEST_SIDE, ModelSpec
-from restore_sdk.tiling.choice import Planner
-from restore_sdk.tiling.plan import Span, TilePlan
-from restore_sdk.tiling.walk import walk
+from restore_sdk.tiling.plan import TilePlan
 from restore_sdk.zoo.registry import find_model
 
 if TYPE_CHECKING:
     from restore_sdk.backends.base import Backend
 
-Image: TypeAlias = NDArray[Any]
-TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
 MetadataChoice: TypeAlias = Literal["keep", "strip"]
-Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,8 @@ class Restorer:
             raise OptionsError("model", model, "a bundled name, the path of an .onnx or .pt2 file, or an opened Backend")
         self._backend: Backend | None = model
         self._spec = model.spec
-        self._planner = Planner(model.spec)
+        self._host = HostImages(model.spec)
+        self._takes_mask = "mask" in model.spec.inputs
         self._last_plan: TilePlan | None = None
 
     @property
@@ -121,8 +115,8 @@ class Restorer:
         The other arguments stand for the constructor's on this call. Returns a new array of the same dtype and channels,
         (H * scale, W * scale). Raises ImageError, MaskError, OptionsError, TilingError, BackendError, RestorerClosedError.
         """
-        self._opened()
-        self._check_mask(mask)
+        if mask is not None or self._takes_mask:
+            self._check_mask(mask)
         order, clip = self._order if channel_order is None else channel_order, self._clip if clip is None else clip
         return self._restore(image, order, clip, self._options(tile), on_tile)[0]
 
@@ -180,7 +174,7 @@ class Restorer:
         Raises OptionsError, TilingError, BackendError, RestorerClosedError.
         """
         backend = self._opened()
-        plan = self._planner.plan(*_checked_shape(shape), self._tile)
+        plan = self._host.plan(*_checked_shape(shape), self._tile)
         batches = {1, 1 if self._tile is None else min(self._tile.batch, plan.count)}
         heights, widths = ({span.outer for span in spans} for spans in (plan.rows, plan.columns))
         backend.warm_up(sorted(product(batches, {self._spec.channels}, heights, widths)))
@@ -216,15 +210,8 @@ class Restorer:
     def _restore(
         self, image: Image, order: ChannelOrder, clip: bool, options: TileOptions | None, on_tile: TileCallback | None
     ) -> tuple[Image, TilePlan]:
-        backend, scale = self._opened(), self._spec.scale
-        layout = inspect(image, order=order, min_size=self._spec.min_size)
-        if clip and layout.dtype.kind == "f":
-            warn_of_scale(image)
-        plan = self._planner.plan(layout.height, layout.width, options)
-        restored = new_output(image, layout, scale=scale)
-        job = _Job(image, restored, layout, self._spec, clip)
-        batch = 1 if options is None else options.batch
-        walk(plan, job.read, self._infer(backend), job.write, batch=batch, scale=scale, on_tile=on_tile)
+        infer = in_range(self._opened().infer, self._spec.value_range)
+        restored, plan = self._host.restore(image, infer, order=order, clip=clip, options=options, on_tile=on_tile)
         self._last_plan = plan
         return restored, plan
 
@@ -238,35 +225,9 @@ class Restorer:
         return backend
 
     def _check_mask(self, mask: NDArray[Any] | None) -> None:
-        takes_mask = "mask" in self._spec.inputs
-        if mask is not None and not takes_mask:
+        if not self._takes_mask:
             raise MaskError(f"model {self._spec.name!r} takes no mask; leave it out, or choose a model that fills in pixels")
-        if takes_mask:
-            raise MaskError(f"model {self._spec.name!r} needs a mask, which this release cannot feed; upgrade restore-sdk")
-
-    def _infer(self, backend: Backend) -> Infer:
-        """backend.infer in units of [0, 1], whatever the range of values the network was trained with."""
-        least, most = self._spec.value_range
-        if (least, most) == (0.0, 1.0):
-            return backend.infer
-        width = np.float32(most - least)
-        return lambda batch: (backend.infer(batch * width + np.float32(least)) - np.float32(least)) / width
-
-
-class _Job:
-    """Where one call's tiles come from and go to."""
-
-    __slots__ = ("_clip", "_image", "_layout", "_restored", "_spec")
-
-    def __init__(self, image: Image, restored: Image, layout: Layout, spec: ModelSpec, clip: bool) -> None:
-        self._image, self._restored, self._layout, self._spec, self._clip = image, restored, layout, spec, clip
-
-    def read(self, row: Span, column: Span) -> FloatNCHW:
-        return read_tile(self._image, self._layout, row.outer_slice, column.outer_slice, channels=self._spec.channels)
-
-    def write(self, row: Span, column: Span, core: FloatNCHW) -> None:
-        rows, columns = row.core_slice, column.core_slice
-        write_tile(self._restored, self._layout, rows, columns, core, scale=self._spec.scale, clip=self._clip)
+        raise MaskError(f"model {self._spec.name!r} needs a mask, which this release cannot feed; upgrade restore-sdk")
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:

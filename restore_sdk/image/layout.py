@@ -8,7 +8,8 @@ their mean. Alpha never reaches the network.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias, get_args
 
 import cv2
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from restore_sdk.errors import ImageShapeError, OptionsError
 from restore_sdk.image.padding import first_source, reflect_border
-from restore_sdk.image.validation import WHITE, check_array, check_finite, check_shape
+from restore_sdk.image.validation import WHITE, check_array, check_dtype, check_finite, check_shape
 from restore_sdk.options import ChannelOrder
 
 FloatNCHW: TypeAlias = NDArray[np.float32]
@@ -26,6 +27,7 @@ _STRIP = 1 << 17  # pixels converted in one go, so that the intermediate values 
 _SMALL = 1 << 16  # values; below it one strided division is faster than a division and a split
 _FLOAT16_LIMITS = (-65504.0, 65504.0)
 _ORDERS = get_args(ChannelOrder)
+_LAYOUTS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +39,26 @@ class Layout:
     channels: int
     dtype: np.dtype[Any]
     order: ChannelOrder = "rgb"
+    shape: tuple[int, ...] = field(init=False, repr=False, compare=False)  # of the array, and of its result at scale 1
+    has_alpha: bool = field(init=False, repr=False, compare=False)
+    is_gray: bool = field(init=False, repr=False, compare=False)
+    is_float: bool = field(init=False, repr=False, compare=False)
+    is_plain: bool = field(init=False, repr=False, compare=False)  # small, three native integer channels, red first
+    scale: int = field(init=False, repr=False, compare=False)  # the value that stands for 1.0: 255, 65535 or 1
+    depth: int = field(init=False, repr=False, compare=False)  # OpenCV's name for an integer dtype
 
-    @property
-    def has_alpha(self) -> bool:
-        return self.channels == 4
-
-    @property
-    def is_gray(self) -> bool:
-        return self.channels < 3
-
-    @property
-    def scale(self) -> int:
-        """The value that stands for 1.0: 255, 65535 or 1."""
-        return WHITE[f"{self.dtype.kind}{self.dtype.itemsize}"]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array, and of its result at scale 1."""
-        return self.scaled_shape(1)
+    def __post_init__(self) -> None:
+        integer, small = self.dtype.kind == "u", self.height * self.width * 3 <= _SMALL
+        for name, value in (
+            ("shape", self.scaled_shape(1)),
+            ("has_alpha", self.channels == 4),
+            ("is_gray", self.channels < 3),
+            ("is_float", not integer),
+            ("is_plain", integer and small and self.channels == 3 and self.dtype.isnative and self.order == "rgb"),
+            ("scale", WHITE[f"{self.dtype.kind}{self.dtype.itemsize}"]),
+            ("depth", cv2.CV_8U if self.dtype.itemsize == 1 else cv2.CV_16U),
+        ):
+            object.__setattr__(self, name, value)
 
     def scaled_shape(self, scale: int) -> tuple[int, ...]:
         """Shape of the result when each pixel becomes scale x scale pixels."""
@@ -73,12 +77,18 @@ def inspect(image: object, *, order: ChannelOrder = "rgb", min_size: int = 1) ->
     """
     if order not in _ORDERS:
         raise OptionsError("channel_order", order, "'rgb' or 'bgr'")
-    pixels = check_array(image)
-    shape = pixels.shape
-    check_shape(shape, min_size)
-    if pixels.dtype.kind == "f":
+    pixels = image if type(image) is np.ndarray else check_array(image)
+    layout = _layout(pixels.shape, pixels.dtype, order, min_size)
+    if layout.is_float:
         check_finite(pixels)
-    return Layout(shape[0], shape[1], shape[2] if len(shape) == 3 else 0, pixels.dtype, order)
+    return layout
+
+
+@lru_cache(_LAYOUTS_KEPT)  # on a small image, what is worked out here once more would take as long as its conversion
+def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], order: ChannelOrder, min_size: int) -> Layout:
+    check_dtype(dtype)
+    check_shape(shape, min_size)
+    return Layout(shape[0], shape[1], shape[2] if len(shape) == 3 else 0, dtype, order)
 
 
 def read_tile(image: NDArray[Any], layout: Layout, rows: slice, columns: slice, *, channels: int = 3) -> FloatNCHW:
@@ -90,7 +100,8 @@ def read_tile(image: NDArray[Any], layout: Layout, rows: slice, columns: slice, 
 
     Only these pixels are converted. Raises ImageShapeError for a colour image and a 1-channel network.
     """
-    _check_channels(layout, channels)
+    if channels != 3:
+        _check_channels(layout, channels)
     if rows.stop <= layout.height and columns.stop <= layout.width:  # no border: nothing to reflect or to cut off again
         planes = np.empty((1, channels, rows.stop - rows.start, columns.stop - columns.start), np.float32)
         _to_planes(np.asarray(image[rows, columns]), layout, planes[0])
@@ -127,20 +138,21 @@ def write_tile(
     `tile` is not written to. Raises OptionsError for a tile that does not fit its place.
     """
     target = output[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
-    planes = tile[0, :, : target.shape[0], : target.shape[1]]
-    _check_tile(planes, layout, target)
-    if target.ndim == 2:
-        target = target[..., np.newaxis]
-    if layout.is_gray and len(planes) == 3:
-        planes = _mean(planes)
+    height, width = target.shape[:2]
+    planes = tile[0, :, :height, :width]
+    if planes.shape != (3, height, width):
+        _check_tile(planes, layout, target)
+    if layout.is_gray:
+        target = target.reshape(height, width, 1)
+        planes = _mean(planes) if len(planes) == 3 else planes
     elif layout.order == "bgr":
         planes = planes[::-1]
-    convert = _from_planes_to_integers if layout.dtype.kind == "u" else _from_planes_to_floats
+    convert = _from_planes_to_floats if layout.is_float else _from_planes_to_integers
     if target.size <= _SMALL:
-        convert(planes, target, layout.scale, clip)
+        convert(planes, target, layout, clip)
         return
     for strip in _strips(*target.shape[:2]):
-        convert(planes[:, strip], target[strip], layout.scale, clip)
+        convert(planes[:, strip], target[strip], layout, clip)
 
 
 def _check_channels(layout: Layout, channels: int) -> None:
@@ -175,17 +187,17 @@ def _to_planes(source: NDArray[Any], layout: Layout, planes: NDArray[np.float32]
         for strip in _strips(*source.shape[:2]):
             cv2.split(_divide(source[strip], layout.scale), list(ordered[:, strip]))
     else:
-        _divide(source[..., :3].transpose(2, 0, 1), layout.scale, ordered)
+        colours = source if layout.channels == 3 else source[..., :3]
+        _divide(colours.transpose(2, 0, 1), layout.scale, ordered)
 
 
 def _divide(source: NDArray[Any], white: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """source / white in float32, correctly rounded; for white = 1 the very values."""
     if out is None:
         out = np.empty(source.shape, np.float32)
-    if white == 1:
-        np.copyto(out, source)
-    else:
-        np.divide(source, white, out=out, dtype=np.float32)
+    out[...] = source  # float32 holds every value; dividing in place afterwards is quicker than a division that converts
+    if white != 1:
+        out /= white
     return out
 
 
@@ -200,11 +212,10 @@ def _mean(planes: NDArray[np.float32]) -> NDArray[np.float32]:
     return mean[np.newaxis]
 
 
-def _from_planes_to_integers(planes: NDArray[np.float32], target: NDArray[Any], white: int, _clip: bool) -> None:
-    depth = cv2.CV_8U if white == 255 else cv2.CV_16U
+def _from_planes_to_integers(planes: NDArray[np.float32], target: NDArray[Any], layout: Layout, _clip: bool) -> None:
     # Planes that lie side by side in memory are one tall plane: a third of the calls, which is what counts on small images.
     stacked = planes.reshape(1, -1, planes.shape[2]) if planes.flags.c_contiguous else planes
-    tall = [_to_depth(plane, white, depth) for plane in stacked]
+    tall = [to_depth(plane, layout) for plane in stacked]
     converted = list(tall[0].reshape(planes.shape)) if len(tall) == 1 else tall
     if _is_interleaved(target):
         cv2.merge(converted, target)
@@ -213,13 +224,13 @@ def _from_planes_to_integers(planes: NDArray[np.float32], target: NDArray[Any], 
         target[..., channel] = plane
 
 
-def _to_depth(plane: NDArray[np.float32], white: int, depth: int) -> NDArray[Any]:
-    """Rounded half to even and saturated. addWeighted alone wraps where value * white leaves int32, hence the limit."""
-    limited = cv2.threshold(plane, 1.0, 0.0, cv2.THRESH_TRUNC)[1]
-    return np.asarray(cv2.addWeighted(limited, white, limited, 0.0, 0.0, dtype=depth))
+def to_depth(plane: NDArray[np.float32], layout: Layout) -> NDArray[Any]:
+    """(H, W) in units of 1.0 as the image's integers, rounded half to even and saturated."""
+    limited = cv2.threshold(plane, 1.0, 0.0, cv2.THRESH_TRUNC)[1]  # or addWeighted wraps where value * scale leaves int32
+    return np.asarray(cv2.addWeighted(limited, layout.scale, limited, 0.0, 0.0, dtype=layout.depth))
 
 
-def _from_planes_to_floats(planes: NDArray[np.float32], target: NDArray[Any], _white: int, clip: bool) -> None:
+def _from_planes_to_floats(planes: NDArray[np.float32], target: NDArray[Any], _layout: Layout, clip: bool) -> None:
     limits = (0.0, 1.0) if clip else _FLOAT16_LIMITS if target.itemsize == 2 else None
     for channel, plane in enumerate(planes):
         target[..., channel] = plane if limits is None else np.clip(plane, *limits)

@@ -36,7 +36,7 @@ _TYPE_REMEDY = {
 
 
 def check_array(image: object) -> NDArray[Any]:
-    """`image` itself if it is an array of a known dtype. Raises ImageTypeError."""
+    """`image` itself if it is a plain array. Raises ImageTypeError."""
     if not isinstance(image, np.ndarray):
         if image is None or isinstance(image, str | os.PathLike):
             raise ImageTypeError(f"{image!r}", "a numpy array", _NO_IMAGE if image is None else _A_FILE)
@@ -45,10 +45,13 @@ def check_array(image: object) -> NDArray[Any]:
         raise ImageTypeError(f"a {kind.__module__}.{kind.__qualname__}", "a numpy array", remedy)
     if type(image) is not np.ndarray and isinstance(image, np.ma.MaskedArray):
         raise ImageTypeError("a masked array", "a plain numpy array", "pass image.filled(0), and the mask as mask=")
-    dtype = image.dtype
+    return image
+
+
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Accept uint8, uint16, float16 and float32 in either byte order. Raises ImageTypeError."""
     if f"{dtype.kind}{dtype.itemsize}" not in WHITE:
         raise ImageTypeError(f"of dtype {dtype}", remedy=_TYPE_REMEDY.get(dtype.kind, ""))
-    return image
 
 
 def check_shape(shape: tuple[int, ...], min_size: int) -> None:

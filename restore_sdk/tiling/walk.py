@@ -37,15 +37,8 @@ def walk(
 
     Raises OptionsError, and BackendError where infer() returns another shape than the plan's scale says.
     """
-    if batch != 1 or scale != 1:
-        _check_positive("batch", batch)
-        _check_positive("scale", scale)
-    if plan.count == 1 and order is None:  # nothing to order, group or cut: on a small image that bookkeeping would be what costs
-        tile = plan.rows[0], plan.columns[0]
-        write(*tile, _infer_group([tile], read, infer, scale))
-        if on_tile is not None:
-            on_tile(1, 1)
-        return
+    _check_positive("batch", batch)
+    _check_positive("scale", scale)
     done = 0
     for group in _groups(_ordered(plan, order), batch):
         outputs = _infer_group(group, read, infer, scale)
@@ -88,10 +81,15 @@ def _infer_group(
     inputs = [read(row, column) for row, column in group]
     outputs = infer(inputs[0] if len(inputs) == 1 else np.concatenate(inputs))
     height, width = _outer_shape(group[0])
-    got, want = outputs.shape, (len(group), height * scale, width * scale)
+    check_output(outputs, len(group), height * scale, width * scale)
+    return outputs
+
+
+def check_output(output: FloatNCHW, count: int, height: int, width: int) -> None:
+    """Raise BackendError unless `output` is (count, C, height, width)."""
+    got, want = output.shape, (count, height, width)
     if len(got) != 4 or (got[0], got[2], got[3]) != want:
         raise BackendError(f"the network returned {got}, expected (N, H, W) = {want}; check size_multiple and scale in its spec")
-    return outputs
 
 
 def _core(output: FloatNCHW, row: Span, column: Span, scale: int) -> FloatNCHW:
