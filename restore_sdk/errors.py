@@ -20,6 +20,7 @@ RestoreError
 |   |-- EngineBuildError              .node .operator (of the ONNX graph, where known)
 |   `-- DeviceMemoryError             .required .free .tile
 |-- MissingExtraError (also ImportError)   .module .extra
+|-- DegradationError (also ValueError)     in restore_sdk.degradations: a corruption, its parameters, or what it cannot do
 `-- RestorerClosedError
 
 RestoreWarning (a UserWarning) is what restore_sdk warns with: the result stands, but not quite as one might think.

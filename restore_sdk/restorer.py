@@ -19,7 +19,7 @@ from restore_sdk.backends.opening import open_backend
 from restore_sdk.errors import MaskError, OptionsError, RestorerClosedError
 from restore_sdk.host_images import HostImages, Image, TileCallback, in_range
 from restore_sdk.image.files import ImageFile, read_image, write_image
-from restore_sdk.image.targets import check_holds, check_paths
+from restore_sdk.image.targets import check_holds, check_paths, check_quality
 from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
 from restore_sdk.spec import LARGEST_SIDE, ModelSpec
 from restore_sdk.tiling.plan import TilePlan
@@ -76,6 +76,8 @@ class Restorer:
     ) -> None:
         if channel_order not in get_args(ChannelOrder):
             raise OptionsError("channel_order", channel_order, "'rgb' or 'bgr'")
+        if not isinstance(clip, bool):
+            raise OptionsError("clip", clip, "True or False")
         self._tile, self._order, self._clip = tile_options(tile), channel_order, clip
         self._owned = isinstance(model, str | os.PathLike)
         if isinstance(model, str | os.PathLike):
@@ -144,12 +146,14 @@ class Restorer:
         *,
         overwrite: bool = False,
         metadata: MetadataChoice = "keep",
+        quality: int | None = None,
         tile: TileChoice | EllipsisType = ...,
         on_tile: TileCallback | None = None,
     ) -> FileReport:
         """Restore an image file into another, in the format that the target's suffix names.
 
         overwrite  replace a target that exists, the source itself included. The target is complete or untouched, never half.
+        quality    1 to 100 for JPEG, WebP and AVIF, None: 95 (and lossless WebP stays so); the other formats are lossless
         metadata   "keep" EXIF, colour profile and resolution, or "strip" them; the pixels are upright either way
 
         The other arguments as for restore(). Raises ImageReadError, ImageWriteError, OptionsError, and what restore() raises.
@@ -159,12 +163,13 @@ class Restorer:
         if metadata not in get_args(MetadataChoice):
             raise OptionsError("metadata", metadata, "'keep' or 'strip'")
         source, target = Path(source), Path(target)
+        check_quality(quality)
         check_paths(source, target, overwrite=overwrite)
         file = read_image(source)
         check_holds(target, file.pixels)
         restored, plan = self._restore(file.pixels, "rgb", self._clip, self._options(tile), on_tile)
         kept = file if metadata == "keep" else ImageFile(file.pixels, lossless=file.lossless)
-        notices = write_image(target, dataclasses.replace(kept, pixels=restored), overwrite=overwrite)
+        notices = write_image(target, dataclasses.replace(kept, pixels=restored), overwrite=overwrite, quality=quality)
         height, width = restored.shape[:2]
         return FileReport(source, target, width, height, plan.count, time.perf_counter() - started, (*file.notices, *notices))
 

@@ -1,4 +1,6 @@
-"""python -m training METHOD --config FILE [--data DIR] [--resume | --overwrite] [--fast-dev-run] [--set key=value]"""
+"""python -m training METHOD --config FILE [--data DIR] [--resume | --overwrite] [--fast-dev-run] [--set key=value]
+python -m training degrade IMAGE --corruption SPEC -o OUT
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,35 @@ def self_supervised(
     try:
         from training.command import Request, run_command  # noqa: PLC0415 (--help must not wait for PyTorch)
     except ModuleNotFoundError as exc:
-        typer.echo(f"error: {exc.name!r} is missing; pip install 'restore-sdk[train]'", err=True)
+        typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
         raise typer.Exit(2) from exc
     request = Request("self_supervised", config, data, tuple(overrides or ()), resume, overwrite, fast_dev_run, as_json)
     raise typer.Exit(run_command(request))
+
+
+@app.command("degrade")
+def degrade(
+    image: Annotated[Path, typer.Argument(help="the image to corrupt")],
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="where to write it, in a format without loss")],
+    corruption: Annotated[str | None, typer.Option(help="for example remove-pixel:p=0.9+gaussian-noise:sigma=0.1")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="decides all that is random; 0, or the recorded one", show_default=False)
+    ] = None,
+    strip: Annotated[bool, typer.Option("--strip", help="write the image before and after, side by side")] = False,
+    record: Annotated[Path | None, typer.Option(help="write the corruption and what it drew to this .safetensors file")] = None,
+    replay: Annotated[Path | None, typer.Option(help="corrupt again as recorded in this file")] = None,
+) -> None:
+    """Show what a corruption does to an image.
+
+    Exit codes: 0 done, 1 the file could not be written, 2 bad input.
+    """
+    try:
+        from training.degrade_command import Request, run_command  # noqa: PLC0415 (--help must not wait for PyTorch)
+    except ModuleNotFoundError as exc:
+        typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
+        raise typer.Exit(2) from exc
+    raise typer.Exit(run_command(Request(image, output, corruption, seed, strip, record, replay)))
 
 
 if __name__ == "__main__":

@@ -34,3 +34,4 @@ class Settings:
     metadata: Metadata
     overwrite: bool
     compare: Path | None
+    quality: int | None = None

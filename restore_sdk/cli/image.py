@@ -41,6 +41,10 @@ Keep: TypeAlias = Annotated[Metadata, typer.Option("--metadata", help="Keep or s
 Compare: TypeAlias = Annotated[
     Path | None, typer.Option("--compare", metavar="STRIP.png", help="Also write a before | after strip; for one input only.")
 ]
+Quality: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--quality", min=1, max=100, help="Of JPEG, WebP and AVIF targets; 95 if left out. The others are lossless."),
+]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace targets that exist, the input itself included.")]
 Threads: TypeAlias = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; one for each physical core if left out.")
@@ -56,6 +60,7 @@ def image(
     device: Device = "auto",
     tile: Tile = "auto",
     metadata: Keep = Metadata.KEEP,
+    quality: Quality = None,
     compare: Compare = None,
     overwrite: Overwrite = False,
     threads: Threads = None,
@@ -66,7 +71,7 @@ def image(
     with errors_reported("image", as_json=as_json, debug=debug, files=[]):
         from restore_sdk.cli.restoring import restore_images  # noqa: PLC0415 loads numpy and OpenCV
 
-        settings = Settings(model, backend, device, tile_choice(tile), threads, metadata, overwrite, compare)
+        settings = Settings(model, backend, device, tile_choice(tile), threads, metadata, overwrite, compare, quality)
         code = restore_images(inputs, out, settings, as_json=as_json, debug=debug)
     raise typer.Exit(code)
 

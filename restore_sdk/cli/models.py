@@ -22,13 +22,14 @@ models = typer.Typer(help="List, show and verify the bundled models.", no_args_i
 
 @models.command("list")
 def list_command(as_json: Json = False, debug: Debug = False) -> None:
-    """List the bundled models, one line each."""
+    """List the bundled models, with what they were trained on and its terms."""
     with errors_reported("models list", as_json=as_json, debug=debug):
         entries = list_models()
         if as_json:
             say_json({"command": "models list", "exit_code": 0, "models": [_record(entry) for entry in entries]})
         for entry in () if as_json else entries:
             say(f"{entry.name:<16} {entry.task:<14} {entry.size / 1e6:6.2f} MB  {entry.licence:<12} {entry.summary}")
+            say(f"{'':16} trained on {entry.trained_on}. {entry.terms}")
 
 
 SHOWN_OF_SPEC = ("receptive_radius", "size_multiple", "fast_halo", "bytes_per_pixel", "corruption", "source")

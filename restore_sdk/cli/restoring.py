@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,14 @@ class _Run:
     def __init__(self, settings: Settings, *, show: bool) -> None:
         self._settings, self._show = settings, show
         self._outcomes: list[Outcome] = []
+        self._left_out: Counter[str] = Counter()
         self._what_ran: Mapping[str, object] | None = None
         self._strip_written = False
         self._strip_error: ImageError | OSError | None = None
 
     def do(self, work: Work) -> None:
         """Restore what is not there yet. The model is opened only if there is something to restore."""
+        self._left_out.update(work.left_out)
         to_do = [job for job in work.jobs if self._settings.overwrite or not job.exists]
         with FileProgress(len(to_do)) as progress:
             for early in [*map(missing_input, work.missing), *(skipped(job) for job in work.jobs if job not in to_do)]:
@@ -93,7 +96,12 @@ class _Run:
 
         def restore(job: Job, on_tile: TileCallback) -> FileReport:
             return restorer.restore_file(
-                job.source, job.target, overwrite=settings.overwrite, metadata=settings.metadata.value, on_tile=on_tile
+                job.source,
+                job.target,
+                overwrite=settings.overwrite,
+                metadata=settings.metadata.value,
+                quality=settings.quality,
+                on_tile=on_tile,
             )
 
         return restore
@@ -126,13 +134,19 @@ class _Run:
                 complain(outcome.error, debug=debug, about=outcome.source)
         if self._strip_error is not None:
             complain(self._strip_error, debug=debug)
-        if len(self._outcomes) > 1 or code is ExitCode.INTERRUPTED:
-            note(", ".join(f"{status}: {number}" for status, number in counts(self._outcomes).items()) + f"; {seconds:.1f} s")
-        if "skipped" in counts(self._outcomes):
-            note("skipped targets exist; pass --overwrite to replace them")
+        self._note_summary(code, seconds)
         if as_json:
             say_json(self._result(code, seconds))
         return code
+
+    def _note_summary(self, code: ExitCode, seconds: float) -> None:
+        if len(self._outcomes) > 1 or code is ExitCode.INTERRUPTED:
+            note(", ".join(f"{status}: {number}" for status, number in counts(self._outcomes).items()) + f"; {seconds:.1f} s")
+        if self._left_out:
+            kinds = ", ".join(f"{suffix}: {number}" for suffix, number in sorted(self._left_out.items()))
+            note(f"left out {self._left_out.total()} files that have no suffix of an image ({kinds}); name them to try them")
+        if "skipped" in counts(self._outcomes):
+            note("skipped targets exist; pass --overwrite to replace them")
 
     def _result(self, code: ExitCode, seconds: float) -> dict[str, object]:
         strip = self._settings.compare if self._strip_written else None
@@ -141,6 +155,7 @@ class _Run:
             "exit_code": int(code),
             "seconds": round(seconds, 4),
             "counts": counts(self._outcomes),
+            "left_out": dict(self._left_out),
             "files": [outcome.record() for outcome in self._outcomes],
             "compare": None if strip is None else str(strip),
             "compare_error": None if self._strip_error is None else error_record(self._strip_error),

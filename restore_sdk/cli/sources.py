@@ -33,10 +33,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Everything IN stands for: `jobs`, and `missing` for what is not there."""
+    """Everything IN stands for: `jobs`, `missing` for what is not there, and the suffixes of files in folders (and matches of
+    globs) that were left out because they are not those of images."""
 
     jobs: tuple[Job, ...]
     missing: tuple[ImageReadError, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def plan_work(
@@ -50,38 +52,52 @@ def plan_work(
     """
     found: dict[tuple[Path, Path], Source] = {}
     missing: list[ImageReadError] = []
+    left_out: list[str] = []
     if not out or not all(patterns):
         raise UsageError("IN or OUT is an empty name, perhaps of an unset variable; pass . for the current folder")
     folder = _user_path(out)
     for pattern in patterns:
-        sources = list(_expanded(pattern, folder, readable))
+        sources, others = _expanded(pattern, folder, readable)
+        left_out += others
         for source in sources:
             found.setdefault((_key(source.path), source.below_out), source)
         missing += [] if sources else [_nothing_there(pattern)]
     files = list(found.values())
     one_target = _is_one_target(patterns, files, out, writable)
-    jobs = tuple(_job(source, folder if one_target else folder / source.below_out) for source in files)
+    jobs = tuple(_job(source, folder if one_target else _writable(folder / source.below_out, writable)) for source in files)
     _check_targets(jobs, overwrite)
     if one_target and jobs[0].exists and not overwrite:
         raise UsageError(f"{out} exists; {OVERWRITE}")
-    return Work(jobs, tuple(missing))
+    return Work(jobs, tuple(missing), tuple(left_out))
 
 
-def _expanded(pattern: str, out: Path, suffixes: Collection[str]) -> Iterator[Source]:
+def _writable(target: Path, suffixes: Collection[str]) -> Path:
+    """As PNG where the format of the source can be read but not written (GIF)."""
+    unknown = target.suffix.lower() not in suffixes
+    return target.with_suffix(".png") if unknown and target.suffix else target
+
+
+def _expanded(pattern: str, out: Path, suffixes: Collection[str]) -> tuple[list[Source], list[str]]:
+    """The files that `pattern` stands for, and the suffixes of those left out."""
     path = _user_path(pattern)
     if os.path.isdir(path):
-        yield from _below(path, _walked(path, out), suffixes)
-    elif os.path.exists(path):
-        yield Source(path, Path(path.name))
-    elif glob.has_magic(pattern):
+        return _below(path, _walked(path, out), suffixes)
+    if os.path.exists(path):
+        return [Source(path, Path(path.name))], []
+    if glob.has_magic(pattern):
         matches = (Path(match) for match in sorted(glob.glob(str(path), recursive=True)))
-        yield from _below(_fixed_part(path), (match for match in matches if match.is_file()), suffixes)
+        return _below(_fixed_part(path), (match for match in matches if match.is_file()), suffixes)
+    return [], []
 
 
-def _below(folder: Path, files: Iterable[Path], suffixes: Collection[str]) -> Iterator[Source]:
+def _below(folder: Path, files: Iterable[Path], suffixes: Collection[str]) -> tuple[list[Source], list[str]]:
+    sources, left_out = [], []
     for path in files:
         if path.suffix.lower() in suffixes:
-            yield Source(path, path.relative_to(folder))
+            sources.append(Source(path, path.relative_to(folder)))
+        else:
+            left_out.append(path.suffix.lower() or "no suffix")
+    return sources, left_out
 
 
 def _walked(folder: Path, out: Path) -> Iterator[Path]:

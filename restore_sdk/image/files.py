@@ -27,13 +27,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from restore_sdk.errors import ImageReadError, ImageWriteError, OptionsError
+from restore_sdk.errors import ImageReadError, ImageWriteError
 from restore_sdk.image.atomic import check_target, write_atomically
 from restore_sdk.image.exif import normalise_exif, upright_exif
 from restore_sdk.image.header import Header, UnreadableError
 from restore_sdk.image.icc import profile_fits
 from restore_sdk.image.metadata import read_header, sniff
 from restore_sdk.image.reading import decode
+from restore_sdk.image.targets import check_quality
 from restore_sdk.image.writing import CAPABILITIES, SUFFIXES, Picture, UnwritableError, encode, fit_pixels
 
 DEFAULT_MAX_PIXELS = 500_000_000  # 1.5 GB as RGB of uint8
@@ -156,8 +157,7 @@ def write_image(path: Path | str, image: ImageFile, *, overwrite: bool = True, q
     format has none; real transparency, and a dtype that it cannot hold, are refused. Raises ImageWriteError, OptionsError.
     """
     path = Path(path)
-    if quality is not None and not 1 <= quality <= 100:
-        raise OptionsError("quality", quality, "a whole number from 1 to 100")
+    check_quality(quality)
     suffix = path.suffix.lower()
     check_target(path, overwrite=overwrite)
     if suffix not in SUFFIXES:

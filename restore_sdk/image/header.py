@@ -9,6 +9,21 @@ class UnreadableError(ValueError):
     """A reason not to decode the file, with its remedy; becomes an ImageReadError with the path."""
 
 
+XMP_NOTICE = "XMP metadata is not kept"
+KIND_NOTICES = {  # by Pillow's name of the kind of pixels
+    "1": "1-bit pixels became 8-bit gray",
+    "CMYK": "CMYK pixels became RGB",
+    "LA": "gray with transparency became RGB with transparency",
+    "P": "the palette was resolved: the pixels became full colours",
+}
+
+
+def notices_of(kind: str, *, xmp: bool) -> tuple[str, ...]:
+    """What reading pixels of this kind (Pillow's mode) changes, and what of the metadata is left behind."""
+    changed = (KIND_NOTICES[kind],) if kind in KIND_NOTICES else ()
+    return (*changed, XMP_NOTICE) if xmp else changed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """format: "PNG", "JPEG", "TIFF", "WEBP", "AVIF", "BMP", "PPM" or "GIF". width, height: pixels as stored, not upright.

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from restore_sdk.image.exif import normalise_exif, orientation_of
-from restore_sdk.image.header import Header, UnreadableError
+from restore_sdk.image.header import Header, UnreadableError, notices_of
 from restore_sdk.image.png_chunks import (
     COLOUR_CHUNKS,
     PngDamagedError,
@@ -43,9 +43,6 @@ def damage() -> tuple[type[Exception], ...]:
     return DAMAGE if pillow is None else (*DAMAGE, pillow.DecompressionBombError)
 
 
-_XMP_NOTICE = "XMP metadata is not kept"
-
-
 def sniff(head: bytes) -> str | None:
     """The format that the first 16 bytes of a file show, whatever its name says; None for an unknown one."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -67,6 +64,9 @@ _SIGNATURES = {
     b"BM": "BMP",
     b"GIF8": "GIF",
 }
+
+
+_PNG_KINDS = {3: "P", 4: "LA"}
 
 
 def read_header(data: bytes) -> Header:
@@ -115,7 +115,7 @@ def _read_png(data: bytes) -> Header:
         pages=max(1, struct.unpack_from(">I", found[b"acTL"])[0]) if b"acTL" in found else 1,
         transparent=transparent,
         colour=b"".join(make_chunk(name, found[name]) for name in COLOUR_CHUNKS if name in found),
-        notices=(_XMP_NOTICE,) if xmp else (),
+        notices=notices_of("1" if depth == 1 and kind == 0 else _PNG_KINDS.get(kind, ""), xmp=xmp),
     )
 
 
@@ -155,7 +155,7 @@ def _read_pillow(name: str, data: bytes) -> Header:
             icc=info.get("icc_profile") or None,
             dpi=(float(dpi[0]), float(dpi[1])) if dpi and dpi[0] > 0 and dpi[1] > 0 else None,
             pages=int(getattr(image, "n_frames", 1)),
-            notices=(_XMP_NOTICE,) if "xmp" in info else (),
+            notices=notices_of(image.mode, xmp="xmp" in info),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from restore_sdk.errors import ImageWriteError
+from restore_sdk.errors import ImageWriteError, OptionsError
 from restore_sdk.image.atomic import check_target
 from restore_sdk.image.writing import SUFFIXES, UnwritableError, fit_pixels
 
@@ -20,6 +20,12 @@ def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
     check_target(target, overwrite=overwrite)
     if target.suffix.lower() not in SUFFIXES:
         raise ImageWriteError(target, f"unknown suffix {target.suffix!r}; use one of {', '.join(sorted(SUFFIXES))}")
+
+
+def check_quality(quality: int | None) -> None:
+    """Raise OptionsError for anything but None or a whole number from 1 to 100."""
+    if quality is not None and (isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100):
+        raise OptionsError("quality", quality, "a whole number from 1 to 100, or None")
 
 
 def check_holds(target: Path, pixels: NDArray[Any]) -> None:

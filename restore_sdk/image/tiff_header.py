@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from restore_sdk.image.exif import exif_from_tiff
-from restore_sdk.image.header import Header, UnreadableError
+from restore_sdk.image.header import Header, UnreadableError, notices_of
 from restore_sdk.image.tiff_tags import ORIENTATION, Field, TiffDamagedError, byte_order, first_offset, read_fields
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
@@ -45,8 +45,15 @@ def read_tiff_header(data: bytes) -> Header:
         dpi=_resolution(tags),
         pages=_count_pages(data, following),
         inverted=_bits(tags) == 16 and tags.integer(262, _RGB) == _WHITE_IS_ZERO,
-        notices=("XMP metadata is not kept",) if 700 in fields else (),
+        notices=notices_of(_kind(tags), xmp=700 in fields),
     )
+
+
+def _kind(tags: _Tags) -> str:
+    """Pillow's name of the kind of pixels, where it is one that changes."""
+    if tags.integer(262, _RGB) in {_PALETTE, _CMYK}:
+        return "P" if tags.integer(262, _RGB) == _PALETTE else "CMYK"
+    return "LA" if _samples(tags) == 2 else "1" if _bits(tags) == _samples(tags) == 1 else ""
 
 
 def _bits(tags: _Tags) -> int:

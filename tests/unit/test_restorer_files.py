@@ -186,3 +186,9 @@ def test_a_callback_that_raises_leaves_the_old_target_and_a_usable_restorer(
     assert target.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
     assert restorer.restore_file(source, target, overwrite=True, tile=16).tiles > 1
+
+
+@pytest.mark.parametrize("quality", [0, 101, True, 9.5, "high"])
+def test_wrong_quality_is_refused_before_anything_is_read(restorer: Restorer, tmp_path: Path, quality: object) -> None:
+    with pytest.raises(OptionsError, match="quality"):
+        restorer.restore_file(tmp_path / "absent.png", tmp_path / "b.jpg", quality=quality)  # type: ignore[arg-type]

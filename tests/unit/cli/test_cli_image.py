@@ -176,3 +176,21 @@ def test_app_has_the_commands_of_the_manual() -> None:
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert names == {"image", "doctor"}
     assert [group.name for group in app.registered_groups] == ["models", "engines"]
+
+
+def test_left_out_files_are_told(restore: Restore, picture: Picture, tmp_path: Path, as_json: Callable[..., Any]) -> None:
+    picture("in/a.png")
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    assert "left out 1 files that have no suffix of an image (.txt: 1)" in restore("image", "in", "-o", "out").stderr
+    assert as_json(restore("image", "in", "-o", "other", "--json"))["left_out"] == {".txt": 1}
+
+
+def test_quality(restore: Restore, picture: Picture, tmp_path: Path) -> None:
+    source = picture(height=64, width=64)
+    sizes = {}
+    for quality in ("20", "95"):
+        assert restore("image", source, "-o", f"{quality}.jpg", "--quality", quality).exit_code == 0
+        sizes[quality] = (tmp_path / f"{quality}.jpg").stat().st_size
+    assert restore("image", source, "-o", "default.jpg").exit_code == 0
+    assert sizes["20"] < sizes["95"] == (tmp_path / "default.jpg").stat().st_size
+    assert restore("image", source, "-o", "c.jpg", "--quality", "0").exit_code == 2

@@ -15,7 +15,8 @@ def test_list(restore: Restore, zoo: Path) -> None:
     result = restore("models", "list")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["denoise", "broken"]
+    assert [line.split()[0] for line in lines[::2]] == ["denoise", "broken"]
+    assert all(line.strip().startswith("trained on ") for line in lines[1::2])
     assert "Apache-2.0" in lines[0]
     assert lines[0].endswith("Small.")
 

@@ -169,3 +169,18 @@ def test_links_to_nowhere_and_in_circles_exist(folder: Path) -> None:
         assert plan("photos/a.png", out=name, overwrite=True).jobs[0].exists
         with pytest.raises(UsageError, match="pass --overwrite"):
             plan("photos/a.png", out=name)
+
+
+def test_what_is_left_out_is_counted(folder: Path) -> None:
+    (folder / "photos" / "README").touch()
+    assert sorted(plan("photos", out="out").left_out) == [".txt", "no suffix"]
+    assert plan("photos/*", out="out").left_out == ("no suffix", ".txt")
+    assert plan("photos/notes.txt", out="out/").left_out == ()  # named, so tried
+
+
+def test_a_format_that_cannot_be_written_becomes_png(folder: Path) -> None:
+    (folder / "photos" / "trip" / "move.GIF").touch()
+    assert ("photos/trip/move.GIF", "out/move.png") in pairs(plan("photos/trip", out="out"))
+    (folder / "photos" / "trip" / "move.png").touch()
+    with pytest.raises(UsageError, match=r"would both become out/move\.png"):
+        plan("photos/trip", out="out")

@@ -138,7 +138,7 @@ def test_first_of_several_pictures_with_a_notice(tmp_path: Path, name: str) -> N
     first, second = (Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (200, 20))
     (tmp_path / "a").write_bytes(pillow_bytes(first, name, save_all=True, append_images=[second]))
     image = read_image(tmp_path / "a")
-    assert image.notices == ("only the first of 2 pictures was read",)
+    assert image.notices[-1] == "only the first of 2 pictures was read"
     assert np.abs(image.pixels[..., :3].astype(int) - 200).max() <= 2
 
 
@@ -198,3 +198,23 @@ def test_no_second_image_is_held_while_swapping_colours() -> None:
     tracemalloc.stop()
     assert np.array_equal(pixels, wanted)
     assert peak < pixels.nbytes / 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "notice"),
+    [
+        ("P", "png", "palette"),
+        ("P", "gif", "palette"),
+        ("LA", "png", "gray with transparency"),
+        ("1", "png", "1-bit"),
+        ("1", "tiff", "1-bit"),
+        ("CMYK", "jpeg", "CMYK"),
+        ("RGB", "png", None),
+        ("L", "jpeg", None),
+    ],
+)
+def test_a_changed_kind_of_pixels_is_told(tmp_path: Path, mode: str, suffix: str, notice: str | None) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise(8, 9, 3)).convert(mode).save(path)
+    notices = read_image(path).notices
+    assert [notice in told for told in notices] == ([True] if notice else [])
