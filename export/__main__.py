@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
 from export.card import write_card
-from export.console import print_carded, print_exported, print_verification, steps_shown
-from export.keep_fp32 import parse_keep
-from export.produce import STEPS, ExportOptions, export_onnx
+from export.console import print_carded, print_verification
+from export.flags import Threads, Tolerance
+from export.onnx_command import onnx_command
 from export.tensorrt_command import tensorrt_command
-from export.to_onnx import DEFAULT_OPSET, OPSETS
-from export.tolerance import Precision
 from export.torch_command import torch_command
 from export.verify import verify
 from restore_sdk.cli.console import errors_reported, say_json
 from restore_sdk.cli.exit_codes import ExitCode
+from restore_sdk.cli.flags import Debug, Json
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the numbers differ (verify) or internal error; 2 wrong usage; 3 the output cannot be written; "
@@ -35,68 +34,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Threads: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Threads of ONNX Runtime.", show_default="one per core")]
-Tolerance: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        help="Largest difference of the outputs, which lie in [0, 1].",
-        show_default="1e-4 in fp32; 1e-2 and 60 dB in fp16",
-    ),
-]
-
-
-@app.command("onnx", epilog=EXIT_CODES)
-def onnx_command(
-    *,
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder, or its model.safetensors.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write (.onnx).")],
-    opset: Annotated[int, typer.Option(min=OPSETS.start, max=OPSETS.stop - 1, help="ONNX operator set.")] = DEFAULT_OPSET,
-    precision: Annotated[
-        Precision, typer.Option(help="Of weights and activations; input and output stay float32.")
-    ] = Precision.FP32,
-    keep_fp32: Annotated[
-        str,
-        typer.Option(metavar="NAME[,NAME...]|auto", help="Modules that stay float32 in fp16; auto: as few as can be found."),
-    ] = "",
-    name: Annotated[str, typer.Option(help="Name of the model.", show_default="the checkpoint's")] = "",
-    licence: Annotated[str, typer.Option(help="Licence of the weights.", show_default="the checkpoint's")] = "",
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help="Folder of images to measure fast tiles and fp16 on.", show_default="textures; for fp16, examples"),
-    ] = None,
-    tolerance: Tolerance = None,
-    threads: Threads = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Trace the network, compare it with PyTorch, measure its reach, halo and memory, stamp all that, and write one file."""
-    with errors_reported("onnx", as_json=as_json, debug=debug):
-        options = ExportOptions(
-            opset=opset,
-            precision=precision,
-            keep_fp32=parse_keep(keep_fp32),
-            name=name,
-            licence=licence,
-            calibration=calibration,
-            tolerance=tolerance,
-            threads=threads,
-        )
-        with steps_shown(STEPS) as announce:
-            exported = export_onnx(checkpoint, output, options, announce)
-        if as_json:
-            say_json(exported.as_json())
-        else:
-            print_exported(exported)
-
 
 @app.command("verify", epilog=EXIT_CODES)
 def verify_command(
     *,
-    model: Annotated[Path, typer.Argument(help="Model file (.onnx) with a spec.")],
-    against: Annotated[Path, typer.Option(help="Run folder, model.safetensors, or another .onnx file.")],
+    model: Annotated[Path, typer.Argument(help="Model file (.onnx or .pt2) with a spec.")],
+    against: Annotated[Path, typer.Option(help="Run folder, model.safetensors, or another .onnx or .pt2 file.")],
     tolerance: Tolerance = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -138,6 +81,7 @@ def card_command(
             print_carded(carded)
 
 
+app.command("onnx", epilog=EXIT_CODES)(onnx_command)
 app.command("tensorrt", epilog=EXIT_CODES)(tensorrt_command)
 app.command("torch", epilog=EXIT_CODES)(torch_command)
 

@@ -13,6 +13,7 @@ import typer
 from export.card import Carded
 from export.half_gate import Gate
 from export.produce import Announce, Exported
+from export.to_int8 import ExportedInt8
 from export.verify import Verification
 from restore_sdk.spec import ModelSpec
 
@@ -38,6 +39,18 @@ def print_exported(exported: Exported) -> None:
     typer.echo(f"{exported.path}: {exported.size} bytes, sha256 {exported.sha256}")
     rows = {**_promises(exported.spec), **_checks(exported)}
     _print_table("", ("property", "value"), list(rows.items()))
+
+
+def print_int8(exported: ExportedInt8) -> None:
+    """Path, size, digest, and what INT8 costs at each noise level."""
+    typer.echo(f"{exported.path}: {exported.size} bytes, sha256 {exported.sha256}")
+    rows = [
+        (f"{loss.sigma:g}", f"{loss.fp32:.2f}", f"{loss.int8:.2f}", f"{loss.db:.2f}", f"{loss.apart:.1f}")
+        for loss in exported.losses
+    ]
+    columns = ("sigma", "FP32, dB", "INT8, dB", "loss, dB", "INT8 against FP32, dB")
+    _print_table(f"{exported.spec.name} in INT8, experimental", columns, rows)
+    typer.echo(f"INT8 loses at most {exported.worst.db:.2f} dB; calibrated on {exported.images}")
 
 
 def print_verification(verification: Verification, model: Path, against: Path) -> None:

@@ -57,6 +57,17 @@ class HalfPrecisionError(ModelError):
         self.layers, self.psnr, self.max_abs, self.reason = tuple(layers), psnr, max_abs, reason
 
 
+class Int8LossError(ModelError):
+    """A network that INT8 costs too much; `loss` in dB, worst at noise of `sigma` / 255."""
+
+    def __init__(self, loss: float, most: float, sigma: float) -> None:
+        super().__init__(
+            f"INT8 loses {loss:.2f} dB at sigma {sigma:g}, expected at most {most:g}; "
+            "calibrate on images like those to be restored, or pass a larger --max-loss-db"
+        )
+        self.loss, self.most, self.sigma = loss, most, sigma
+
+
 class OutputError(RestoreError, OSError):
     """A file that cannot be written."""
 

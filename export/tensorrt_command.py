@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-from export.to_tensorrt import ExportedPlan, ProfileSizes, export_plan, sidecar_path
+from export.to_tensorrt import ExportedPlan, ProfileSizes, export_plan
 from restore_sdk.backends.engine_api import installed_api
 from restore_sdk.backends.engine_options import EngineOptions
+from restore_sdk.backends.engine_plan import sidecar_path
 from restore_sdk.backends.engine_profile import Size, size_text
-from restore_sdk.backends.engine_progress import OnProgress
-from restore_sdk.cli.console import errors_reported, note, say, say_json
+from restore_sdk.cli.console import build_shown, errors_reported, note, say, say_json
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.errors import OptionsError
 
 SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
-SPEED_SECONDS = 600  # of steps that the remaining time is estimated from; some steps take minutes
 
 
 class ApiName(StrEnum):
@@ -83,25 +79,6 @@ def tensorrt_command(
             say_json(plan.as_json())
         else:
             _say_plan(plan)
-
-
-@contextmanager
-def build_shown() -> Iterator[OnProgress | None]:
-    """A bar with the time that remains, on a terminal; nothing elsewhere."""
-    from rich import progress  # noqa: PLC0415 slow to load
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    if not sys.stderr.isatty() or console.is_dumb_terminal:
-        yield None
-        return
-    columns = (progress.BarColumn(), progress.TaskProgressColumn(), progress.TextColumn("{task.description}", markup=False))
-    times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
-    with progress.Progress(
-        *columns, *times, console=console, transient=True, redirect_stdout=False, speed_estimate_period=SPEED_SECONDS
-    ) as bar:
-        task = bar.add_task("reading the model", total=1.0)
-        yield lambda fraction, phase: bar.update(task, completed=fraction, description=phase)
 
 
 def _size(name: str, text: str | None) -> Size | None:

@@ -13,14 +13,12 @@ from export.files import check_target
 from export.stamp import sha256
 from restore_sdk.backends.engine_build import BuiltEngine, build_engine
 from restore_sdk.backends.engine_options import EngineOptions
+from restore_sdk.backends.engine_plan import SCHEMA, SUFFIX, sidecar_path
 from restore_sdk.backends.engine_profile import EngineProfile, Size, profile_for
 from restore_sdk.backends.engine_progress import OnProgress
 from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.spec import ModelSpec
 from training.engine.files import replacing
-
-SUFFIX = ".plan"
-SCHEMA = 1  # of the JSON beside the plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,11 +91,6 @@ def export_plan(
     plan = ExportedPlan(target, sha256(engine.plan), len(engine.plan), file.sha256, spec, profile, options, engine)
     _write_both(plan)
     return plan
-
-
-def sidecar_path(plan: Path) -> Path:
-    """m.plan -> m.plan.json."""
-    return plan.with_name(f"{plan.name}.json")
 
 
 def _write_both(plan: ExportedPlan) -> None:

@@ -33,8 +33,15 @@ class Tolerance:
         return max_abs <= self.max_abs and psnr >= self.psnr
 
 
-# float32 rounding through some twenty layers stays far below 1e-4; half has 11 bits, a step of 2**-11 just below 1
-TOLERANCES: Mapping[str, Tolerance] = {Precision.FP32: Tolerance(1e-4), Precision.FP16: Tolerance(1e-2, 60.0)}
+INT8 = "int8"  # written by quantising an FP32 file, not by tracing: no Precision of its own
+
+# float32 rounding through some twenty layers stays far below 1e-4; half has 11 bits, a step of 2**-11 just below 1; of
+# INT8 this asks only whether it is the same network, since what it costs is measured on images
+TOLERANCES: Mapping[str, Tolerance] = {
+    Precision.FP32: Tolerance(1e-4),
+    Precision.FP16: Tolerance(1e-2, 60.0),
+    INT8: Tolerance(0.25, 30.0),
+}
 # of tiles against the whole image, where a runtime may sum in another order: one step of the output's precision
 TILE_ROUNDING: Mapping[str, float] = {Precision.FP32: 1e-5, Precision.FP16: 2.0**-10}
 

@@ -7,7 +7,8 @@ an export that is right: only other shapes than the traced one show it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,13 +16,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from export.calibration import texture
-from export.checkpoint import load_checkpoint
+from export.checkpoint import Checkpoint, load_checkpoint
 from export.errors import DifferentNumbersError, ExportError
 from export.runtime import opened
 from export.stamp import read_stamped
 from export.tolerance import TOLERANCES, Precision, Tolerance, difference, tolerance_for
-from restore_sdk.backends.base import FloatNCHW
+from restore_sdk.backends.base import Backend, FloatNCHW
 from restore_sdk.backends.onnx_file import OnnxFile, read_onnx
+from restore_sdk.backends.torch_file import SUFFIX
+from restore_sdk.backends.torch_program import open_torch_program
 from restore_sdk.spec import METADATA_KEY, ModelSpec
 
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
@@ -109,27 +112,42 @@ def compare(
 
 
 def verify(model: Path, against: Path, *, tolerance: float | None = None, threads: int | None = None) -> Verification:
-    """Compare a stamped model with a checkpoint (a run folder or safetensors) or with another ONNX file.
+    """Compare a stamped model, .onnx or .pt2, with a checkpoint (a run folder or safetensors) or with another model file.
 
     tolerance  largest difference; None: what the precision allows that the specs state, 1e-4 for FP32, 1e-2 and 60 dB for FP16.
 
     Raises ModelError and its kin for files that cannot be used; a difference beyond the tolerance is no error but a report.
     """
-    content, spec = read_stamped(model)
-    with opened(content, spec, threads=threads) as candidate:
-        if against.suffix == ".onnx":
-            other = read_onnx(against)
-            allowed = allowed_difference(tolerance, spec.precision, _precision(other))
-            with opened(other.content, spec, threads=threads) as reference:
-                return compare(
-                    candidate.infer, reference.infer, spec.channels, spec.size_multiple, allowed.max_abs, least_psnr=allowed.psnr
-                )
+    with _candidate(model, threads) as backend, _reference(against, backend.spec, threads) as (infer, precision):
+        spec, allowed = backend.spec, allowed_difference(tolerance, backend.spec.precision, precision)
+        return compare(backend.infer, infer, spec.channels, spec.size_multiple, allowed.max_abs, least_psnr=allowed.psnr)
+
+
+@contextmanager
+def _candidate(model: Path, threads: int | None) -> Iterator[Backend]:
+    if model.suffix != SUFFIX:
+        with opened(*read_stamped(model), threads=threads) as backend:
+            yield backend
+        return
+    with closing(open_torch_program(model, device="cpu", threads=threads)) as backend:
+        yield backend
+
+
+@contextmanager
+def _reference(against: Path, spec: ModelSpec, threads: int | None) -> Iterator[tuple[Infer, str]]:
+    """What to compare with, and its precision. An .onnx file needs no spec and is opened under the other's."""
+    if against.suffix == ".onnx":
+        file = read_onnx(against)
+        with opened(file.content, spec, threads=threads) as backend:
+            yield backend.infer, _precision(file)
+    elif against.suffix == SUFFIX:
+        with _candidate(against, threads) as backend:
+            _check_contract(spec, backend.spec)
+            yield backend.infer, backend.spec.precision
+    else:
         checkpoint = load_checkpoint(against)
-        _check_contract(spec, {name: getattr(checkpoint, name) for name in ("channels", "scale", "size_multiple")})
-        allowed = allowed_difference(tolerance, spec.precision)
-        return compare(
-            candidate.infer, checkpoint.infer, spec.channels, spec.size_multiple, allowed.max_abs, least_psnr=allowed.psnr
-        )
+        _check_contract(spec, checkpoint)
+        yield checkpoint.infer, str(Precision.FP32)
 
 
 def allowed_difference(tolerance: float | None, *precisions: str) -> Tolerance:
@@ -143,10 +161,11 @@ def _precision(file: OnnxFile) -> str:
     return ModelSpec.from_metadata(file.metadata).precision if known else str(Precision.FP32)
 
 
-def _check_contract(spec: ModelSpec, promised: dict[str, int]) -> None:
-    stamped = {name: getattr(spec, name) for name in promised}
+def _check_contract(spec: ModelSpec, other: Checkpoint | ModelSpec) -> None:
+    stamped, promised = ({name: getattr(form, name) for name in ("channels", "scale", "size_multiple")} for form in (spec, other))
     if stamped != promised:
-        raise ExportError(f"the model has {stamped}, the checkpoint {promised}", "compare a model with its own checkpoint")
+        kind = "checkpoint" if isinstance(other, Checkpoint) else "other model"
+        raise ExportError(f"the model has {stamped}, the {kind} {promised}", "compare two forms of one network")
 
 
 def _difference(label: str, shape: Shape, candidate: Infer, reference: Infer) -> Difference:

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
         RestoreWarning,
         TilingError,
     )
+    from restore_sdk.image_files import FileReport
     from restore_sdk.options import TileOptions
-    from restore_sdk.restorer import FileReport, Restorer
+    from restore_sdk.restorer import Restorer
     from restore_sdk.spec import ModelSpec
     from restore_sdk.zoo.registry import list_models
 
@@ -80,7 +81,7 @@ __all__ = [
 
 _HOMES = {
     "Backend": "restore_sdk.backends.base",
-    "FileReport": "restore_sdk.restorer",
+    "FileReport": "restore_sdk.image_files",
     "FunctionBackend": "restore_sdk.backends.function",
     "ModelSpec": "restore_sdk.spec",
     "Restorer": "restore_sdk.restorer",

@@ -169,11 +169,12 @@ class EngineBuildError(BackendError):
 
 
 class DeviceMemoryError(BackendError):
-    """Not enough memory for one tile. Sizes in bytes, tile as (height, width) in pixels; None where unknown."""
+    """Not enough memory for one tile. Sizes in bytes, tile as (height, width) in pixels; None where unknown, or no tile is."""
 
-    def __init__(self, required: int | None, free: int | None, tile: tuple[int, int]) -> None:
+    def __init__(self, required: int | None, free: int | None, tile: tuple[int, int] | None) -> None:
         known = f"required {required}, free {free} bytes"
-        super().__init__(f"out of memory on a tile of {tile} pixels ({known}); pass a smaller tile")
+        place = "" if tile is None else f" on a tile of {tile} pixels"
+        super().__init__(f"out of memory{place} ({known}); pass a smaller tile")
         self.required, self.free, self.tile = required, free, tile
 
 

@@ -13,6 +13,6 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as exc:
-        if exc.name != module.partition(".")[0]:
+        if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):  # a parent: two packages may share a namespace
             raise
         raise MissingExtraError(module, extra) from exc

@@ -6,24 +6,32 @@ processor's caches by then, and on a small image each function that has to come 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_sdk.errors import DeviceMemoryError
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
 from restore_sdk.image.plain import planes_of, restored_of
 from restore_sdk.image.validation import warn_of_scale
 from restore_sdk.options import ChannelOrder, TileOptions
 from restore_sdk.spec import ModelSpec
 from restore_sdk.tiling.choice import Planner
+from restore_sdk.tiling.pipelined import walk_many
 from restore_sdk.tiling.plan import Span, TilePlan
+from restore_sdk.tiling.recovery import Recovery, replanner
 from restore_sdk.tiling.walk import check_output, walk
 
 Image: TypeAlias = NDArray[Any]
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
+InferMany: TypeAlias = Callable[[Iterable[FloatNCHW]], Iterator[FloatNCHW]]
 TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
+
+UNIT = (0.0, 1.0)  # the range that images are in here
 
 
 class HostImages:
@@ -33,43 +41,46 @@ class HostImages:
         self._spec, self._scale, self._min_size = spec, spec.scale, spec.min_size
         self._one_to_one = spec.scale == 1 and spec.channels == 3
         self.plan = Planner(spec).plan
+        self.recovery = Recovery(spec.size_multiple)
 
     def restore(
         self,
         image: Image,
         infer: Infer,
+        infer_many: InferMany | None = None,
         *,
         order: ChannelOrder,
         clip: bool,
         options: TileOptions | None,
         on_tile: TileCallback | None,
     ) -> tuple[Image, TilePlan]:
-        """The restored image and the plan it was cut by; arguments and errors as for Restorer.restore()."""
+        """The restored image and the plan it was cut by; arguments and errors as for Restorer.restore(). `infer_many` takes
+        several batches in flight, where the backend has that."""
         layout = inspect(image, order=order, min_size=self._min_size)
         if clip and layout.is_float:
             warn_of_scale(image)
         plan = self.plan(layout.height, layout.width, options)
-        if plan.count > 1:
-            restored = new_output(image, layout, scale=self._scale)
-            job, batch = _Job(image, restored, layout, self._spec, clip), 1 if options is None else options.batch
-            walk(plan, job.read, infer, job.write, batch=batch, scale=self._scale, on_tile=on_tile)
-            return restored, plan
-        if self._one_to_one and layout.is_plain and plan.height == layout.height and plan.width == layout.width:
-            output = infer(planes_of(image, layout))
-            check_output(output, 1, plan.height, plan.width)
-            restored = restored_of(output, layout)
-        else:
-            restored = self._at_once(image, layout, plan, infer, clip)
-        if on_tile is not None:
-            on_tile(1, 1)
-        return restored, plan
+        if plan.count == 1 and self.recovery.known is None:
+            with contextlib.suppress(DeviceMemoryError):  # smaller tiles may fit: below
+                restored = self._at_once(image, layout, plan, infer, clip)
+                if on_tile is not None:
+                    on_tile(1, 1)
+                return restored, plan
+        job = _Job(image, new_output(image, layout, scale=self._scale), layout, self._spec, clip)
+        work = partial(_walk, job=job, infer=infer, infer_many=infer_many)
+        replan, batch = replanner(self.plan, layout.height, layout.width, options), 1 if options is None else options.batch
+        return job.restored, self.recovery.run(plan, work, replan=replan, batch=batch, on_tile=on_tile)
 
     def _at_once(self, image: Image, layout: Layout, plan: TilePlan, infer: Infer, clip: bool) -> Image:
         """What walk() does for a plan of one tile, without its bookkeeping."""
-        rows, columns, scale = slice(0, plan.height), slice(0, plan.width), self._scale
-        restored = new_output(image, layout, scale=scale)
+        height, width, scale = plan.height, plan.width, self._scale
+        if self._one_to_one and layout.is_plain and height == layout.height and width == layout.width:
+            output = infer(planes_of(image, layout))
+            check_output(output, 1, height, width)
+            return restored_of(output, layout)
+        rows, columns, restored = slice(0, height), slice(0, width), new_output(image, layout, scale=scale)
         output = infer(read_tile(image, layout, rows, columns, channels=self._spec.channels))
-        check_output(output, 1, plan.height * scale, plan.width * scale)
+        check_output(output, 1, height * scale, width * scale)
         write_tile(restored, layout, rows, columns, output, scale=scale, clip=clip)
         return restored
 
@@ -77,23 +88,40 @@ class HostImages:
 class _Job:
     """Where one call's tiles come from and go to."""
 
-    __slots__ = ("_clip", "_image", "_layout", "_restored", "_spec")
+    __slots__ = ("_clip", "_image", "_layout", "restored", "spec")
 
     def __init__(self, image: Image, restored: Image, layout: Layout, spec: ModelSpec, clip: bool) -> None:
-        self._image, self._restored, self._layout, self._spec, self._clip = image, restored, layout, spec, clip
+        self._image, self.restored, self._layout, self.spec, self._clip = image, restored, layout, spec, clip
 
     def read(self, row: Span, column: Span) -> FloatNCHW:
-        return read_tile(self._image, self._layout, row.outer_slice, column.outer_slice, channels=self._spec.channels)
+        return read_tile(self._image, self._layout, row.outer_slice, column.outer_slice, channels=self.spec.channels)
 
     def write(self, row: Span, column: Span, core: FloatNCHW) -> None:
         rows, columns = row.core_slice, column.core_slice
-        write_tile(self._restored, self._layout, rows, columns, core, scale=self._spec.scale, clip=self._clip)
+        write_tile(self.restored, self._layout, rows, columns, core, scale=self.spec.scale, clip=self._clip)
+
+
+def _walk(
+    plan: TilePlan, batch: int, on_tile: TileCallback | None, *, job: _Job, infer: Infer, infer_many: InferMany | None
+) -> None:
+    scale = job.spec.scale
+    if infer_many is None or plan.count == 1:
+        walk(plan, job.read, infer, job.write, batch=batch, scale=scale, on_tile=on_tile)
+    else:
+        walk_many(plan, job.read, infer_many, job.write, batch=batch, scale=scale, on_tile=on_tile)
 
 
 def in_range(infer: Infer, value_range: tuple[float, float]) -> Infer:
     """`infer` in units of [0, 1], whatever the range of values the network was trained with."""
-    if value_range == (0.0, 1.0):
+    if value_range == UNIT:
         return infer
-    least, most = value_range
-    width = np.float32(most - least)
-    return lambda batch: (infer(batch * width + np.float32(least)) - np.float32(least)) / width
+    least, width = np.float32(value_range[0]), np.float32(value_range[1] - value_range[0])
+    return lambda batch: (infer(batch * width + least) - least) / width
+
+
+def many_in_range(infer_many: InferMany, value_range: tuple[float, float]) -> InferMany:
+    """The same for several batches in flight."""
+    if value_range == UNIT:
+        return infer_many
+    least, width = np.float32(value_range[0]), np.float32(value_range[1] - value_range[0])
+    return lambda batches: ((restored - least) / width for restored in infer_many(batch * width + least for batch in batches))

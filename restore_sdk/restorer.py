@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk import __version__
+from restore_sdk.backends.base import PipelinedBackend
+from restore_sdk.backends.engine_finite import Finite
+from restore_sdk.backends.engine_progress import OnProgress
+from restore_sdk.backends.engine_source import Build
 from restore_sdk.backends.opening import open_backend
+from restore_sdk.cuda.arrays import is_device_array
+from restore_sdk.device_images import restore_on_device
 from restore_sdk.errors import MaskError, OptionsError, RestorerClosedError
-from restore_sdk.host_images import HostImages, Image, TileCallback, in_range
-from restore_sdk.image.files import ImageFile, read_image, write_image
-from restore_sdk.image.targets import check_holds, check_paths, check_quality
+from restore_sdk.host_images import HostImages, Image, InferMany, TileCallback, in_range, many_in_range
+from restore_sdk.image_files import FileReport, MetadataChoice, restore_image_file
 from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
 from restore_sdk.spec import LARGEST_SIDE, ModelSpec
 from restore_sdk.tiling.plan import TilePlan
@@ -28,21 +32,6 @@ from restore_sdk.zoo.registry import find_model
 if TYPE_CHECKING:
     from restore_sdk.backends.base import Backend
 
-MetadataChoice: TypeAlias = Literal["keep", "strip"]
-
-
-@dataclass(frozen=True, slots=True)
-class FileReport:
-    """What restore_file did."""
-
-    source: Path
-    target: Path
-    width: int  # of the target, pixels
-    height: int
-    tiles: int
-    seconds: float  # reading and writing included
-    notices: tuple[str, ...] = ()  # what could not be taken over from the source, in words
-
 
 class Restorer:
     """One model on one device.
@@ -50,15 +39,22 @@ class Restorer:
     Any number of threads may call any method of one Restorer at once; the results have the same bits as from one thread.
     close() is safe at any time: calls that run either finish or raise RestorerClosedError.
 
-    model          a bundled name, the path of an .onnx or .pt2 file, or an opened Backend: it stays yours to close, and
-                   `backend`, `device` and `threads`, which say how a file is opened, do not matter
-    backend        for an .onnx file "auto", "onnxruntime" or "openvino"; for a .pt2 file "auto" or "torch"
+    model          a bundled name, the path of an .onnx, .pt2 or .plan file, or an opened Backend: it stays yours to close, and
+                   what says how a file is opened (backend, device, threads, build, finite, on_progress) does not matter
+    backend        "auto": the first that works of TensorRT, ONNX Runtime with CUDA and the CPU, report() says what was passed
+                   over and why; or for an .onnx file "tensorrt", "onnxruntime", "openvino", "onnxruntime-tensorrt" or
+                   "onnxruntime-rtx"; for a .pt2 file "torch", for a .plan file "tensorrt"
     device         "auto", "cpu", "cuda" or "cuda:N"; report() says what was got, an explicit wish is never replaced in silence
     tile           how large images are cut: "auto" and "exact" (the same bits as the whole image at once; with "torch" the same
                    but for rounding), "fast" (a smaller halo), a core size in pixels, TileOptions, or None (never)
     channel_order  of colour images: "rgb", or "bgr" as OpenCV has them
     clip           limit the result of float images to [0, 1]; integers always end in their own range
     threads        for one operator on the CPU; None: one for each physical core
+    build          a TensorRT engine that is not kept yet: "wait" for it, let the next backend serve until it is built in the
+                   "background", or "never" build
+    finite         values of a TensorRT engine that are NaN or infinite (an overflow of FP16): "raise" BackendError, "fallback" to
+                   FP32, or "ignore" them
+    on_progress    called with (fraction, what is being done) while an engine builds
 
     Raises ModelError, BackendError, OptionsError, MissingExtraError.
     """
@@ -73,6 +69,9 @@ class Restorer:
         channel_order: ChannelOrder = "rgb",
         clip: bool = True,
         threads: int | None = None,
+        build: Build = "wait",
+        finite: Finite = "raise",
+        on_progress: OnProgress | None = None,
     ) -> None:
         if channel_order not in get_args(ChannelOrder):
             raise OptionsError("channel_order", channel_order, "'rgb' or 'bgr'")
@@ -82,12 +81,24 @@ class Restorer:
         self._owned = isinstance(model, str | os.PathLike)
         if isinstance(model, str | os.PathLike):
             path, sha256 = find_model(model)
-            model = open_backend(path, sha256=sha256, backend=backend, device=device, threads=threads)
+            model = open_backend(
+                path,
+                sha256=sha256,
+                backend=backend,
+                device=device,
+                threads=threads,
+                build=build,
+                finite=finite,
+                on_progress=on_progress,
+            )
         if not hasattr(model, "infer"):
-            raise OptionsError("model", model, "a bundled name, the path of an .onnx or .pt2 file, or an opened Backend")
+            raise OptionsError("model", model, "a bundled name, the path of an .onnx, .pt2 or .plan file, or an opened Backend")
         self._backend: Backend | None = model
         self._spec = model.spec
         self._host = HostImages(model.spec)
+        self._many: InferMany | None = None
+        if isinstance(model, PipelinedBackend):  # asked once: the answer takes microseconds
+            self._many = many_in_range(model.infer_many, model.spec.value_range)
         self._takes_mask = "mask" in model.spec.inputs
         self._last_plan: TilePlan | None = None
 
@@ -105,6 +116,7 @@ class Restorer:
         clip: bool | None = None,
         tile: TileChoice | EllipsisType = ...,
         on_tile: TileCallback | None = None,
+        stream: object = None,
     ) -> Image:
         """Restore one image.
 
@@ -114,12 +126,25 @@ class Restorer:
         mask     (H, W), True or 255 where pixels are to be filled; only for models whose spec.inputs has "mask"
         on_tile  called with (tiles done, tiles in all) after each tile
 
+        An image on a GPU (anything with __dlpack__ or __cuda_array_interface__) of these shapes and dtypes stays there: the work
+        is queued on `stream`, a handle or an object that has one (None: the image's own), and the result is a DeviceArray, the
+        caller's to close, ready for what is queued there next. Its values are not looked at, so NaN is not refused.
+
         The other arguments stand for the constructor's on this call. Returns a new array of the same dtype and channels,
         (H * scale, W * scale). Raises ImageError, MaskError, OptionsError, TilingError, BackendError, RestorerClosedError.
         """
         if mask is not None or self._takes_mask:
             self._check_mask(mask)
         order, clip = self._order if channel_order is None else channel_order, self._clip if clip is None else clip
+        if type(image) is not np.ndarray and is_device_array(image):
+            on_device = partial(restore_on_device, image, self._opened(), self._host.plan, self._host.recovery)
+            restored: Any  # a DeviceArray
+            restored, self._last_plan = on_device(
+                options=self._options(tile), order=order, clip=clip, stream=stream, on_tile=on_tile
+            )
+            return restored  # type: ignore[no-any-return]
+        if stream is not None:
+            raise OptionsError("stream", stream, "None for an array that is not on a GPU")
         return self._restore(image, order, clip, self._options(tile), on_tile)[0]
 
     __call__ = restore
@@ -158,20 +183,10 @@ class Restorer:
 
         The other arguments as for restore(). Raises ImageReadError, ImageWriteError, OptionsError, and what restore() raises.
         """
-        started = time.perf_counter()
         self._opened()
-        if metadata not in get_args(MetadataChoice):
-            raise OptionsError("metadata", metadata, "'keep' or 'strip'")
-        source, target = Path(source), Path(target)
-        check_quality(quality)
-        check_paths(source, target, overwrite=overwrite)
-        file = read_image(source)
-        check_holds(target, file.pixels)
-        restored, plan = self._restore(file.pixels, "rgb", self._clip, self._options(tile), on_tile)
-        kept = file if metadata == "keep" else ImageFile(file.pixels, lossless=file.lossless)
-        notices = write_image(target, dataclasses.replace(kept, pixels=restored), overwrite=overwrite, quality=quality)
-        height, width = restored.shape[:2]
-        return FileReport(source, target, width, height, plan.count, time.perf_counter() - started, (*file.notices, *notices))
+        options = self._options(tile)
+        restore = lambda pixels: self._restore(pixels, "rgb", self._clip, options, on_tile)  # noqa: E731
+        return restore_image_file(source, target, restore, overwrite=overwrite, metadata=metadata, quality=quality)
 
     def warm_up(self, shape: tuple[int, int] = (256, 256)) -> None:
         """Run the tiles of an image of `shape`, (height, width) in pixels, once, so that the first real one pays nothing extra.
@@ -196,12 +211,13 @@ class Restorer:
             "channel_order": self._order,
             "clip": self._clip,
             "tile": None if self._tile is None else dataclasses.asdict(self._tile),
-            "last_plan": _described(self._last_plan),
+            "recovered": self._host.recovery.report(),
+            "last_plan": None if self._last_plan is None else self._last_plan.described(),
         }
 
     def close(self) -> None:
         """Release the model; a second call does nothing."""
-        backend, self._backend = self._backend, None
+        backend, self._backend, self._many = self._backend, None, None
         if backend is not None and self._owned:
             backend.close()
 
@@ -216,7 +232,7 @@ class Restorer:
         self, image: Image, order: ChannelOrder, clip: bool, options: TileOptions | None, on_tile: TileCallback | None
     ) -> tuple[Image, TilePlan]:
         infer = in_range(self._opened().infer, self._spec.value_range)
-        restored, plan = self._host.restore(image, infer, order=order, clip=clip, options=options, on_tile=on_tile)
+        restored, plan = self._host.restore(image, infer, self._many, order=order, clip=clip, options=options, on_tile=on_tile)
         self._last_plan = plan
         return restored, plan
 
@@ -240,18 +256,3 @@ def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
     if len(sides) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides):
         raise OptionsError("shape", shape, f"(height, width), integers from 1 to {LARGEST_SIDE} pixels")
     return shape
-
-
-def _described(plan: TilePlan | None) -> dict[str, object] | None:
-    if plan is None:
-        return None
-    return {
-        "height": plan.height,
-        "width": plan.width,
-        "halo": plan.halo,
-        "tiles": plan.count,
-        "rows": len(plan.rows),
-        "columns": len(plan.columns),
-        "overhead": plan.overhead,
-        "largest_tile": list(plan.largest_tile),
-    }

@@ -6,6 +6,7 @@ By hand, pixel 4m + 2 reaches right to 4m + 13 and pixel 4m + 1 left to 4m - 10,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any test imports ONNX Runtime itself
 
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import METADATA_KEY, ModelSpec

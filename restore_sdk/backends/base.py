@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,4 +39,35 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release everything; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class PipelinedBackend(Backend, Protocol):
+    """A backend that copies one batch while it computes another."""
+
+    def infer_many(self, batches: Iterable[FloatNCHW], /) -> Iterator[FloatNCHW]:
+        """The results of `infer` for each of `batches`, in their order; several are under way at once. Raises BackendError."""
+        ...
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """A backend that works on arrays that lie on its GPU already."""
+
+    @property
+    def device_index(self) -> int:
+        """Number of that GPU."""
+        ...
+
+    def infer_on_device(self, given: int, restored: int, shape: tuple[int, int, int, int], stream: int, /) -> None:
+        """Queue one batch on the caller's CUDA stream and return at once.
+
+        given, restored  device pointers of contiguous float32 (N, C, H, W) and (N, C, H * scale, W * scale). They must stay
+                         valid, and `given` unchanged, until the stream has got that far.
+        shape            of `given`
+        stream           handle of a CUDA stream of this GPU
+
+        Nothing looks at the values. Raises BackendError.
+        """
         ...

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from types import MappingProxyType, ModuleType
 
 from restore_sdk.backends.engine_options import APIS, Api
+from restore_sdk.cuda.driver import driver_reason
 from restore_sdk.errors import BackendError
 from restore_sdk.extras import require
 
@@ -19,18 +18,26 @@ REQUIRED: Mapping[str, Sequence[str]] = MappingProxyType(
         "BuilderFlag": ("TF32",),
         "DataType": ("HALF", "FLOAT", "BF16"),
         "EngineInspector": ("execution_context", "get_engine_information"),
+        "ExecutionContextAllocationStrategy": ("USER_MANAGED",),
         "HardwareCompatibilityLevel": ("AMPERE_PLUS",),
         "IBuilderConfig": (
             *("add_optimization_profile", "builder_optimization_level", "get_flag", "hardware_compatibility_level"),
             *("profiling_verbosity", "progress_monitor", "set_memory_pool_limit"),
         ),
-        "ICudaEngine": ("create_engine_inspector", "create_execution_context"),
-        "IExecutionContext": ("set_input_shape",),
+        "ICudaEngine": (
+            *("create_engine_inspector", "create_execution_context", "create_runtime_config", "get_tensor_dtype"),
+            *("get_tensor_mode", "get_tensor_name", "get_tensor_profile_shape", "get_tensor_shape", "num_io_tensors"),
+        ),
+        "IExecutionContext": (
+            *("execute_async_v3", "get_tensor_shape", "set_device_memory", "set_input_shape", "set_tensor_address"),
+            "update_device_memory_size_for_shapes",
+        ),
         "ILayer": ("get_output", "metadata", "name", "num_outputs", "type"),
         "ILogger": ("INFO", "WARNING", "ERROR", "INTERNAL_ERROR", "log"),
         "INetworkDefinition": ("get_input", "get_layer", "num_inputs", "num_layers"),
         "IOptimizationProfile": ("set_shape",),
         "IProgressMonitor": ("phase_finish", "phase_start", "step_complete"),
+        "IRuntimeConfig": ("set_execution_context_allocation_strategy",),
         "ITensor": ("dtype", "name", "shape"),
         "LayerInformationFormat": ("JSON",),
         "LayerType": ("CAST", "CONSTANT"),
@@ -40,10 +47,19 @@ REQUIRED: Mapping[str, Sequence[str]] = MappingProxyType(
         "ParserError": ("code", "desc", "node_name", "node_operator"),
         "ProfilingVerbosity": ("DETAILED",),
         "Runtime": ("deserialize_cuda_engine",),
+        "TensorIOMode": ("INPUT",),
     }
 )
 RTX_ONLY: Mapping[str, Sequence[str]] = MappingProxyType(
-    {"ComputeCapability": ("SM86",), "IBuilderConfig": ("num_compute_capabilities", "set_compute_capability")}
+    {
+        "ComputeCapability": ("SM86",),
+        "CudaGraphStrategy": ("WHOLE_GRAPH_CAPTURE",),
+        "EngineInvalidityDiagnostics": ("UNSUPPORTED_CC",),
+        "EngineValidity": ("INVALID", "SUBOPTIMAL"),
+        "IBuilderConfig": ("num_compute_capabilities", "set_compute_capability"),
+        "IRuntimeConfig": ("create_runtime_cache", "cuda_graph_strategy", "set_runtime_cache"),
+        "Runtime": ("get_engine_validity",),
+    }
 )
 EXTRAS: Mapping[Api, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"})
 
@@ -69,13 +85,7 @@ def load_api(name: Api) -> ModuleType:
 
 def driver_works() -> bool:
     """Whether NVIDIA's driver starts and sees a GPU. Without one some TensorRT calls end the process, so this is asked first."""
-    try:
-        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        count = ctypes.c_int(0)
-        failed = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count))
-    except (OSError, AttributeError):
-        return False
-    return not failed and count.value > 0
+    return driver_reason() is None
 
 
 def _is_rtx(api: ModuleType) -> bool:

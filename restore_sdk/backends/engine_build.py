@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -55,6 +56,7 @@ def build_engine(
     *,
     on_progress: OnProgress | None = None,
     cancelled: Cancelled = lambda: False,
+    within: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> BuiltEngine:
     """Build an engine of `content`, an ONNX model that keeps the promises of `spec`, for the shapes of `profile`.
 
@@ -62,6 +64,7 @@ def build_engine(
 
     on_progress  gets (fraction, phase); called from another thread.
     cancelled    asked after each step; once true, the build ends with BuildCancelledError.
+    within       entered by the thread that builds: makes the GPU current that the engine is for, if that is not the first one.
 
     Blocks for seconds to minutes. Ctrl-C stops the build at its next step and comes out as KeyboardInterrupt. Raises
     EngineBuildError with TensorRT's log, OptionsError, ModelSpecError, MissingExtraError, DeviceUnavailableError, BackendError.
@@ -73,7 +76,12 @@ def build_engine(
         raise DeviceUnavailableError("tensorrt", ("tensorrt_rtx",), NO_GPU)
     stop = threading.Event()
     build = _Build(api, spec, options, BuildProgress(on_progress), lambda: stop.is_set() or cancelled())
-    return _interruptible(lambda: build.run(content, profile, inspect=has_driver), stop)
+
+    def work() -> BuiltEngine:
+        with within():
+            return build.run(content, profile, inspect=has_driver)
+
+    return _interruptible(work, stop)
 
 
 def _interruptible(work: Callable[[], BuiltEngine], stop: threading.Event) -> BuiltEngine:

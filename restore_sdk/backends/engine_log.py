@@ -54,6 +54,11 @@ class BuilderLog:
         return tuple(grave)[-MOST_SHOWN:] or tuple(map(str, lines[-MOST_SHOWN:]))
 
     @property
+    def failed(self) -> bool:
+        """Whether TensorRT spoke of an error."""
+        return any(line.severity in ("INTERNAL_ERROR", "ERROR") for line in self.lines)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Errors and warnings, each once; of a build that succeeded, what is worth knowing."""
         return tuple(dict.fromkeys(str(line) for line in self.lines if line.severity != "INFO"))

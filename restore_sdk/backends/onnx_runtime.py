@@ -1,65 +1,53 @@
-"""ONNX Runtime behind the Backend protocol: the CPU, and CUDA where the installed build has it."""
+"""ONNX Runtime behind the Backend protocol: the CPU, and NVIDIA GPUs where the installed build has a provider for them."""
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib import metadata
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from restore_sdk.backends.base import FloatNCHW
-from restore_sdk.backends.onnx_file import OnnxFile, read_onnx
-from restore_sdk.backends.signature import Tensor, check_batch, check_signature, check_threads
-from restore_sdk.backends.vendor_errors import first_line, translated
-from restore_sdk.errors import DeviceUnavailableError, ModelDamagedError, OptionsError, RestorerClosedError, RestoreWarning
-from restore_sdk.extras import require
+from restore_sdk.backends.file_backend import FileBackend, Vendor, described
+from restore_sdk.backends.onnx_cuda import Device, OnnxCudaBackend
+from restore_sdk.backends.onnx_file import read_onnx
+from restore_sdk.backends.onnx_library import (
+    ONE_DISTRIBUTION,
+    installed_distributions,
+    load_onnxruntime,
+    preload_cuda,
+    tensorrt_reason,
+    vendor_errors,
+)
+from restore_sdk.backends.onnx_providers import BACKENDS, CPU, CUDA, NAMES, GpuOptions, Provider, rtx_devices
+from restore_sdk.backends.onnx_session import GpuSessions, Model, open_session, session_options
+from restore_sdk.backends.signature import check_threads
+from restore_sdk.errors import BackendError, DeviceUnavailableError, OptionsError, RestorerClosedError
 from restore_sdk.spec import ModelSpec
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-ONE_DISTRIBUTION = (
-    "run: pip uninstall -y onnxruntime onnxruntime-gpu, "
-    "then pip install 'restore-sdk[cpu]' or, for a GPU, pip install 'restore-sdk[cuda]'"
-)
-LOG_ERRORS_ONLY = 3
+NO_SUCH_GPU = "Invalid device ID"  # in the words of the providers' options
+NO_GRAPHS = "cannot use the graph capture feature"  # what ONNX Runtime says of a model that it cannot capture
 
 
-class OnnxRuntimeBackend:
-    """One ONNX Runtime session. Any number of threads may call `infer` at once; the results do not depend on it."""
+class OnnxRuntimeBackend(FileBackend):
+    """One ONNX Runtime session on the CPU."""
 
-    def __init__(self, session: Any, spec: ModelSpec, report: Mapping[str, object], vendor: tuple[type[Exception], ...]) -> None:
-        self._session, self._spec, self._report, self._vendor = session, spec, dict(report), vendor
+    def __init__(self, session: Any, spec: ModelSpec, report: Mapping[str, object], vendor: Vendor) -> None:
+        super().__init__(spec, report, vendor)
+        self._session = session
         self._input = session.get_inputs()[0].name
         self._outputs = [session.get_outputs()[0].name]
 
-    @property
-    def spec(self) -> ModelSpec:
-        return self._spec
-
-    def infer(self, batch: FloatNCHW, /) -> FloatNCHW:
+    def _run(self, batch: FloatNCHW) -> FloatNCHW:
         session = self._session  # our own reference: close() on another thread may not free it under a running call
         if session is None:
             raise RestorerClosedError
-        check_batch(batch, self._spec)
-        try:
-            restored: FloatNCHW = session.run(self._outputs, {self._input: batch})[0]
-        except self._vendor as exc:
-            raise translated("inference failed", exc, (batch.shape[2], batch.shape[3])) from exc
+        restored: FloatNCHW = session.run(self._outputs, {self._input: batch})[0]
         return restored
 
-    def warm_up(self, shapes: Iterable[tuple[int, int, int, int]], /) -> None:
-        for shape in shapes:
-            self.infer(np.zeros(shape, np.float32))
-
-    def report(self) -> Mapping[str, object]:
-        return dict(self._report)
-
     def close(self) -> None:
+        """Release everything; a second call does nothing."""
         self._session = None
 
 
@@ -70,14 +58,19 @@ def open_onnxruntime(
     device: str = "auto",
     threads: int | None = None,
     spinning: bool = False,
+    provider: Provider = "cuda",
+    gpu: GpuOptions | None = None,
     chosen: str | None = None,
-) -> OnnxRuntimeBackend:
+) -> FileBackend:
     """Open the model at `path`.
 
     sha256    expected digest, hexadecimal; compared before the runtime sees a byte.
     device    "cpu", "cuda", "cuda:N", or "auto": CUDA where it works, else the CPU.
     threads   threads inside one operator on the CPU; None: one for each physical core.
     spinning  idle threads wait in a loop: a few percent faster on a quiet machine, twice the CPU time on a busy one.
+    provider  what runs on the GPU: "cuda"; "tensorrt", where TensorRT 10 is installed; "rtx", a plugin of its own.
+              With one of the last two the device "auto" is a GPU, too.
+    gpu       how it does.
     chosen    why "auto" came here, for report().
 
     Raises ModelHashError, ModelDamagedError, ModelSpecError, DeviceUnavailableError, OptionsError, BackendError and
@@ -85,48 +78,86 @@ def open_onnxruntime(
     """
     requested = _checked_device(device)
     check_threads(threads)
+    if provider not in NAMES:
+        raise OptionsError("provider", provider, f"one of: {', '.join(NAMES)}")
+    if requested == "auto" and provider != "cuda":
+        requested = "cuda"
     file = read_onnx(path, sha256=sha256)
     spec = ModelSpec.from_metadata(file.metadata, sha256=file.sha256)
-    runtime = require("onnxruntime", "cpu")
-    _warn_of_two_distributions()
-    vendor = _vendor_errors(runtime)
-    session = _open_session(runtime, file, _session_options(runtime, threads, spinning), _providers(runtime, requested), vendor)
-    actual = session.get_providers()
-    if requested not in ("auto", "cpu") and CUDA not in actual:
-        raise _no_cuda(requested, actual)
-    _check_signature(session, spec)
-    ours = {"backend": "onnxruntime", "version": runtime.__version__, "device": _device_of(session), "providers": list(actual)}
-    settings = {"precision": spec.precision, "threads": threads, "spinning": spinning, "model": spec.name, "sha256": file.sha256}
-    reason = {} if chosen is None else {"chosen": chosen}
-    return OnnxRuntimeBackend(session, spec, {**ours, **settings, **reason}, vendor)
+    runtime = load_onnxruntime("cuda" if requested.startswith("cuda") else "cpu")
+    model = Model(runtime, file, spec, vendor_errors(runtime), threads, spinning)
+    if requested == "cpu" or (requested == "auto" and CUDA not in runtime.get_available_providers()):
+        return _on_cpu(model, open_session(model, session_options(model), [CPU]), chosen)
+    return _on_gpu(model, provider, requested, gpu or GpuOptions(), chosen)
 
 
-def _device_of(session: Any) -> str:
-    if CUDA not in session.get_providers():
-        return "cpu"
-    return f"cuda:{session.get_provider_options()[CUDA].get('device_id', '0')}"
+open_onnxruntime_tensorrt = partial(open_onnxruntime, provider="tensorrt")
+open_onnxruntime_rtx = partial(open_onnxruntime, provider="rtx")
 
 
-@cache
-def installed_distributions() -> tuple[str, ...]:
-    """The ONNX Runtime distributions in this environment, as "name version". More than one overwrite each other's files."""
-    found = []
-    for name in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"):
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return tuple(found)
+def _on_cpu(model: Model, session: Any, chosen: str | None) -> OnnxRuntimeBackend:
+    settings = {"providers": session.get_providers(), "threads": model.threads, "spinning": model.spinning}
+    version = model.runtime.__version__
+    report = described(model.spec, backend="onnxruntime", version=version, device="cpu", chosen=chosen, **settings)
+    return OnnxRuntimeBackend(session, model.spec, report, model.vendor)
 
 
-def _warn_of_two_distributions() -> None:
-    found = installed_distributions()
-    if len(found) > 1:
-        warnings.warn(
-            f"{' and '.join(found)} are installed together and overwrite each other's files; {ONE_DISTRIBUTION}",
-            RestoreWarning,
-            stacklevel=2,
-        )
+def _on_gpu(model: Model, provider: Provider, requested: str, gpu: GpuOptions, chosen: str | None) -> FileBackend:
+    """Requested and actual providers are compared: ONNX Runtime itself goes to the CPU in silence."""
+    complaints = _prepared(model, provider, requested)
+    index = int(requested.partition(":")[2] or 0)
+    sessions = GpuSessions(model, provider, index, gpu)
+    try:
+        session, graphs = _first_session(sessions, wanted=gpu.graphs and provider == "cuda")
+    except BackendError as exc:
+        if NO_SUCH_GPU not in str(exc):
+            raise
+        raise _unavailable(requested, exc.log) from exc
+    if NAMES[provider] not in session.get_providers():
+        if requested != "auto":
+            raise _unavailable(requested, [*session.get_providers(), *complaints])
+        return _on_cpu(model, session, chosen)
+    settings = {"providers": session.get_providers(), "gpu": session.get_provider_options().get(NAMES[provider], {})}
+    details = settings if graphs == "on" else {**settings, "cuda_graphs": graphs}
+    name, version = BACKENDS[provider], model.runtime.__version__
+    report = described(model.spec, backend=name, version=version, device=f"cuda:{index}", chosen=chosen, **details)
+    return OnnxCudaBackend(
+        session,
+        model.spec,
+        report,
+        model.vendor,
+        runtime=model.runtime,
+        open_session=sessions.open,
+        device=Device(number=index),
+        graphs=graphs == "on",
+    )
+
+
+def _prepared(model: Model, provider: Provider, requested: str) -> tuple[str, ...]:
+    """Load the libraries that `provider` needs; what was complained of. Raises DeviceUnavailableError."""
+    if provider == "rtx":
+        rtx_devices(model.runtime, model.vendor)
+        return ()
+    available = model.runtime.get_available_providers()
+    if NAMES[provider] not in available:
+        raise _unavailable(requested, available)
+    complaints = preload_cuda(model.runtime)
+    reason = tensorrt_reason() if provider == "tensorrt" else None
+    if reason is not None:
+        raise DeviceUnavailableError(BACKENDS[provider], [CUDA], f"{reason}; install tensorrt<11, or use backend='tensorrt'")
+    return complaints
+
+
+def _first_session(sessions: GpuSessions, *, wanted: bool) -> tuple[Any, str]:
+    """A session, and "on" or why it captures no CUDA graphs."""
+    if not wanted:
+        return sessions.open(None, False), "off"
+    try:
+        return sessions.open(None, True), "on"
+    except BackendError as exc:
+        if NO_GRAPHS not in str(exc):
+            raise
+        return sessions.open(None, False), f"off: {' '.join(exc.log)}"
 
 
 def _checked_device(device: str) -> str:
@@ -135,60 +166,9 @@ def _checked_device(device: str) -> str:
     return device
 
 
-def _providers(runtime: ModuleType, device: str) -> list[Any]:
-    """Execution providers in order of preference. Raises DeviceUnavailableError if the build has no CUDA and it was asked for."""
-    has_cuda = CUDA in runtime.get_available_providers()
-    if device == "cpu" or (device == "auto" and not has_cuda):
-        return [CPU]
-    if not has_cuda:
-        raise _no_cuda(device, runtime.get_available_providers())
-    return [(CUDA, {"device_id": device.partition(":")[2] or "0"}), CPU]
-
-
-def _no_cuda(device: str, available: Sequence[str]) -> DeviceUnavailableError:
+def _unavailable(device: str, available: Sequence[str]) -> DeviceUnavailableError:
     build = "(pip uninstall -y onnxruntime, then pip install 'restore-sdk[cuda]')"
     remedy = f"install the NVIDIA driver and the CUDA build {build}, or pass device='cpu'"
     if len(installed_distributions()) > 1:
         remedy = f"{' and '.join(installed_distributions())} overwrite each other's files: {ONE_DISTRIBUTION}"
     return DeviceUnavailableError(device, available, remedy)
-
-
-def _session_options(runtime: ModuleType, threads: int | None, spinning: bool) -> Any:
-    options = runtime.SessionOptions()
-    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = LOG_ERRORS_ONLY
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # on, it doubles the peak from the second run of a shape on, and gains no time
-    wait = "1" if spinning else "0"
-    options.add_session_config_entry("session.intra_op.allow_spinning", wait)
-    options.add_session_config_entry("session.inter_op.allow_spinning", wait)
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    return options
-
-
-def _open_session(
-    runtime: ModuleType, file: OnnxFile, options: Any, providers: Sequence[Any], vendor: tuple[type[Exception], ...]
-) -> Any:
-    state = runtime.capi.onnxruntime_pybind11_state
-    try:
-        # enable_fallback=0: without it a session that fails is reopened on the CPU, with a line on stdout
-        return runtime.InferenceSession(file.content, options, providers=list(providers), enable_fallback=0)
-    except (state.InvalidProtobuf, state.InvalidGraph, state.NoModel) as exc:
-        raise ModelDamagedError(file.path, f"ONNX Runtime refuses it ({first_line(exc)}); export it again") from exc
-    except vendor as exc:
-        raise translated(f"ONNX Runtime {runtime.__version__} cannot open {file.path}", exc, (0, 0)) from exc
-
-
-def _vendor_errors(runtime: ModuleType) -> tuple[type[Exception], ...]:
-    """ONNX Runtime's own exceptions share no base class but Exception; RuntimeError and MemoryError come from below it."""
-    state = vars(runtime.capi.onnxruntime_pybind11_state).values()
-    own = [kind for kind in state if isinstance(kind, type) and issubclass(kind, Exception)]
-    return (*own, RuntimeError, MemoryError)
-
-
-def _check_signature(session: Any, spec: ModelSpec) -> None:
-    inputs, outputs = (
-        [Tensor(node.name, node.type, node.shape) for node in nodes] for nodes in (session.get_inputs(), session.get_outputs())
-    )
-    check_signature(inputs, outputs, spec, float_kind="tensor(float)")

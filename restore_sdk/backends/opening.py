@@ -1,24 +1,55 @@
-"""Opens a model file on the backend and device that were asked for."""
+"""Opens a model file on the backend and device that were asked for, or on the best that works here."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from restore_sdk.backends.base import Backend
-from restore_sdk.backends.choice import choose
-from restore_sdk.backends.onnx_runtime import open_onnxruntime
+from restore_sdk.backends.choice import FIRST, choose
+from restore_sdk.backends.engine_build import BuildCancelledError
+from restore_sdk.backends.engine_finite import Finite
+from restore_sdk.backends.engine_options import APIS
+from restore_sdk.backends.engine_plan import SUFFIX as PLAN_SUFFIX
+from restore_sdk.backends.engine_progress import OnProgress
+from restore_sdk.backends.engine_source import Build
+from restore_sdk.backends.file_backend import FileBackend
+from restore_sdk.backends.onnx_runtime import open_onnxruntime, open_onnxruntime_rtx, open_onnxruntime_tensorrt
 from restore_sdk.backends.openvino import open_openvino
-from restore_sdk.backends.torch_file import SUFFIX
+from restore_sdk.backends.tensorrt_engine import open_tensorrt
+from restore_sdk.backends.torch_file import SUFFIX as PROGRAM_SUFFIX
 from restore_sdk.backends.torch_program import open_torch_program
-from restore_sdk.errors import OptionsError
+from restore_sdk.cuda.driver import driver_reason
+from restore_sdk.errors import BackendError, MissingExtraError, OptionsError
 
 Openers = Mapping[str, Callable[..., Backend]]
 
-OPENERS: Openers = MappingProxyType({"onnxruntime": open_onnxruntime, "openvino": open_openvino})  # of .onnx files
+TENSORRT, CUDA = "tensorrt", "onnxruntime-cuda"  # what "auto" tries on a GPU, in this order
+OPENERS: Openers = MappingProxyType(  # of .onnx files
+    {
+        "onnxruntime": open_onnxruntime,
+        "openvino": open_openvino,
+        TENSORRT: open_tensorrt,
+        "onnxruntime-tensorrt": open_onnxruntime_tensorrt,
+        "onnxruntime-rtx": open_onnxruntime_rtx,
+    }
+)
 PROGRAM_OPENERS: Openers = MappingProxyType({"torch": open_torch_program})  # of .pt2 files
+PLAN_OPENERS: Openers = MappingProxyType({TENSORRT: open_tensorrt})  # of .plan files
+BY_SUFFIX: Mapping[str, Openers] = MappingProxyType({PROGRAM_SUFFIX: PROGRAM_OPENERS, PLAN_SUFFIX: PLAN_OPENERS})
+
+
+class Candidate(NamedTuple):
+    """A backend that "auto" may take. `reason`: why not, where that is known without opening it."""
+
+    name: str
+    reason: str | None
+    open: Callable[[], Backend]
 
 
 def open_backend(
@@ -29,29 +60,90 @@ def open_backend(
     device: str = "auto",
     threads: int | None = None,
     spinning: bool = False,
+    build: Build = "wait",
+    finite: Finite = "raise",
+    on_progress: OnProgress | None = None,
 ) -> Backend:
     """Open the model at `path`; the arguments mean what they mean to the backend's own opener.
 
-    backend  for an .onnx file "onnxruntime", "openvino", or "auto": on the CPU the faster one of those installed if
-             `restore doctor --measure` has measured them, else ONNX Runtime; for a .pt2 file "torch" or "auto".
+    backend  for an .onnx file one of OPENERS, for a .pt2 file "torch", for a .plan file "tensorrt"; or "auto": the first that
+             works of TensorRT, ONNX Runtime with CUDA, and on the CPU the faster one of those installed if
+             `restore doctor --measure` has measured them, else ONNX Runtime. What was asked for by name is never replaced.
+    build, finite, on_progress  of TensorRT; with build="background" the next that works serves until the engine is ready
 
-    report() of what "auto" opened says why it did, as "chosen". Raises OptionsError for a backend that does not run such a file,
-    and whatever that opener raises: ModelError, BackendError, MissingExtraError.
+    report() of what "auto" opened says why it did, as "chosen", and what it passed over, as "tried": [{"backend", "why"}].
+    Raises OptionsError for a backend that does not run such a file, and whatever that opener raises: ModelError, BackendError,
+    MissingExtraError.
     """
-    openers = PROGRAM_OPENERS if path.suffix == SUFFIX else OPENERS
-    chosen: dict[str, str] = {}
-    if backend == "auto":
-        backend, chosen["chosen"] = _choice(path, sha256, device, threads)
-    opener = openers.get(backend) if isinstance(backend, str) else None
+    common = {"sha256": sha256, "threads": threads, "spinning": spinning}
+    engine = {"build": build, "finite": finite, "on_progress": on_progress}
+    openers = BY_SUFFIX.get(path.suffix, OPENERS)
+    if backend == "auto" and openers is OPENERS:
+        return _first_that_opens(_candidates(path, device, common, engine))
+    chosen = {"chosen": f"it runs {path.suffix} files"} if backend == "auto" else {}
+    name = next(iter(openers)) if backend == "auto" else backend
+    opener = openers.get(name) if isinstance(name, str) else None
     if opener is None:
         raise OptionsError("backend", backend, f"'auto' or one of: {', '.join(openers)}, for a {path.suffix or 'model'} file")
-    return opener(path, sha256=sha256, device=device, threads=threads, spinning=spinning, **chosen)
+    return opener(path, device=device, **common, **chosen, **(engine if name == TENSORRT else {}))
 
 
-def _choice(path: Path, sha256: str | None, device: str, threads: int | None) -> tuple[str, str]:
-    if path.suffix == SUFFIX:
-        return "torch", f"it runs {SUFFIX} files"
-    return choose(lambda: sha256 or _digest(path), device=str(device), threads=threads)
+def gpu_reasons() -> dict[str, str | None]:
+    """Why "auto" would pass over each of its GPU backends on this machine; None: it would try it. Loads no runtime."""
+    reason = driver_reason()
+    missing = f"neither {' nor '.join(APIS)} is installed; run: pip install 'restore-sdk[tensorrt]'"
+    return {
+        TENSORRT: reason or (None if any(find_spec(api) is not None for api in APIS) else missing),
+        CUDA: reason or (None if find_spec(FIRST) is not None else f"{FIRST} is not installed"),
+    }
+
+
+def _candidates(path: Path, device: str, common: Mapping[str, Any], engine: Mapping[str, Any]) -> list[Candidate]:
+    """What may run an .onnx model on `device`, the best first."""
+    found = []
+    if not isinstance(device, str):
+        raise OptionsError("device", device, "'auto', 'cpu', 'cuda' or 'cuda:N'")
+    if device != "cpu":
+        reasons = gpu_reasons()
+        wanted = "cuda" if device == "auto" else device
+        cuda = partial(open_onnxruntime, path, device=wanted, chosen="TensorRT does not work here", **common)
+        # Where a GPU was demanded, ONNX Runtime's own error is the last word
+        found.append(Candidate(CUDA, reasons[CUDA] if device == "auto" else None, cuda))
+    if not device.startswith("cuda"):
+        found.append(_on_cpu(path, common))
+    if device == "cpu":
+        return found
+    rest = partial(_first_that_opens, tuple(found))
+    tensorrt = partial(open_tensorrt, path, device=device, chosen="it works here", next_backend=rest, **common, **engine)
+    return [Candidate(TENSORRT, reasons[TENSORRT], tensorrt), *found]
+
+
+def _on_cpu(path: Path, common: Mapping[str, Any]) -> Candidate:
+    name, why = choose(lambda: common["sha256"] or _digest(path), device="cpu", threads=common["threads"])
+    return Candidate(name, None, partial(OPENERS[name], path, device="cpu", chosen=why, **common))
+
+
+def _first_that_opens(candidates: Sequence[Candidate]) -> Backend:
+    """The first candidate that opens, with what was passed over in its report. Raises what the last one raises, and for every one
+    what is wrong with the model itself or with what was asked."""
+    tried: list[dict[str, str]] = []
+    for candidate in candidates[:-1]:
+        why = candidate.reason
+        if why is None:
+            try:
+                return _noted(candidate.open(), tried)
+            except BuildCancelledError:
+                raise
+            except (BackendError, MissingExtraError) as exc:
+                why = str(exc)
+        tried.append({"backend": candidate.name, "why": why})
+    return _noted(candidates[-1].open(), tried)
+
+
+def _noted(backend: Backend, tried: list[dict[str, str]]) -> Backend:
+    if isinstance(backend, FileBackend):  # one that builds in the background notes what it serves on meanwhile
+        backend.add_to_report({"tried": tried})
+    return backend
 
 
 def _digest(path: Path) -> str:

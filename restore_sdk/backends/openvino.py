@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from restore_sdk.backends.base import FloatNCHW
+from restore_sdk.backends.file_backend import FileBackend, described
 from restore_sdk.backends.onnx_file import OnnxFile, read_onnx
-from restore_sdk.backends.signature import Tensor, check_batch, check_signature, check_threads
+from restore_sdk.backends.signature import Tensor, check_signature, check_threads
 from restore_sdk.backends.vendor_errors import first_line, translated
 from restore_sdk.errors import BackendError, DeviceUnavailableError, ModelDamagedError, OptionsError, RestorerClosedError
 from restore_sdk.extras import require
@@ -23,39 +22,25 @@ FLOAT32 = "f32"
 KERNELS_KEPT = 256  # by default 5000, which hundreds of megabytes of compiled code are; fewer cost no time with a few sizes
 
 
-class OpenVinoBackend:
-    """One compiled model. Any number of threads may call `infer` at once: calls take turns on all of the model's CPU threads,
-    and the results do not depend on it."""
+class OpenVinoBackend(FileBackend):
+    """One compiled model. Calls of several threads take turns on all of the model's CPU threads."""
 
     def __init__(self, runtime: ModuleType, compiled: Any, spec: ModelSpec, report: Mapping[str, object]) -> None:
-        self._runtime, self._compiled, self._spec, self._report = runtime, compiled, spec, dict(report)
+        super().__init__(spec, report, VENDOR)
+        self._runtime, self._compiled = runtime, compiled
 
-    @property
-    def spec(self) -> ModelSpec:
-        return self._spec
-
-    def infer(self, batch: FloatNCHW, /) -> FloatNCHW:
+    def _run(self, batch: FloatNCHW) -> FloatNCHW:
         compiled = self._compiled  # our own reference: close() on another thread may not free it under a running call
         if compiled is None:
             raise RestorerClosedError
-        check_batch(batch, self._spec)
-        try:
-            request = compiled.create_infer_request()  # about 10 us; one kept for each thread would keep its last image too
-            request.set_input_tensor(self._runtime.Tensor(batch))  # a copy: shared memory is not kept alive by the request
-            request.infer()
-            restored: FloatNCHW = request.get_output_tensor().data.copy()
-        except VENDOR as exc:
-            raise translated("inference failed", exc, (batch.shape[2], batch.shape[3])) from exc
+        request = compiled.create_infer_request()  # about 10 us; one kept for each thread would keep its last image too
+        request.set_input_tensor(self._runtime.Tensor(batch))  # a copy: shared memory is not kept alive by the request
+        request.infer()
+        restored: FloatNCHW = request.get_output_tensor().data.copy()
         return restored
 
-    def warm_up(self, shapes: Iterable[tuple[int, int, int, int]], /) -> None:
-        for shape in shapes:
-            self.infer(np.zeros(shape, np.float32))
-
-    def report(self) -> Mapping[str, object]:
-        return dict(self._report)
-
     def close(self) -> None:
+        """Release everything; a second call does nothing."""
         self._compiled = None
 
 
@@ -90,8 +75,11 @@ def open_openvino(
     try:
         compiled = core.compile_model(model, "CPU", _settings(threads))
     except VENDOR as exc:
-        raise translated(f"OpenVINO cannot compile {path}", exc, (0, 0)) from exc
-    return OpenVinoBackend(runtime, compiled, spec, _report(runtime, compiled, spec, threads, chosen))
+        raise translated(f"OpenVINO cannot compile {path}", exc, None) from exc
+    arithmetic = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    settings = {"arithmetic": arithmetic, "threads": threads, "spinning": False}
+    report = described(spec, backend="openvino", version=runtime.__version__, device="cpu", chosen=chosen, **settings)
+    return OpenVinoBackend(runtime, compiled, spec, report)
 
 
 def _check_options(device: str, spinning: bool) -> None:
@@ -125,7 +113,7 @@ def _read(core: Any, file: OnnxFile) -> Any:
     try:
         return core.read_model(model=file.content)
     except VENDOR as exc:
-        error = translated("OpenVINO cannot read the model", exc, (0, 0))
+        error = translated("OpenVINO cannot read the model", exc, None)
         if type(error) is not BackendError:
             raise error from exc
         raise ModelDamagedError(file.path, f"OpenVINO refuses it ({_gist(exc)}); export it again, or use onnxruntime") from exc
@@ -145,19 +133,3 @@ def _shape(partial: Any) -> list[int | None]:
     if partial.rank.is_dynamic:
         return []
     return [axis.get_length() if axis.is_static else None for axis in partial]
-
-
-def _report(runtime: ModuleType, compiled: Any, spec: ModelSpec, threads: int | None, chosen: str | None) -> dict[str, object]:
-    reason = {} if chosen is None else {"chosen": chosen}
-    return {
-        "backend": "openvino",
-        "version": runtime.__version__,
-        "device": "cpu",
-        "precision": spec.precision,
-        "arithmetic": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
-        "threads": threads,
-        "spinning": False,
-        "model": spec.name,
-        "sha256": spec.sha256,
-        **reason,
-    }

@@ -58,12 +58,27 @@ def _check_tensor(tensor: Tensor, channels: int, float_kind: str) -> None:
 
 def check_batch(batch: FloatNCHW, spec: ModelSpec) -> None:
     """Raise BackendError for anything but float32 (N, C, H, W) that the spec's network takes."""
-    shape, multiple = batch.shape, spec.size_multiple
-    if len(shape) != 4 or shape[1] != spec.channels or shape[2] % multiple or shape[3] % multiple or batch.dtype != np.float32:
+    if batch.dtype != np.float32 or not fits(batch.shape, spec):
         raise BackendError(
-            f"got {batch.dtype} of shape {shape}, wanted float32 of shape (N, {spec.channels}, H, W) "
-            f"with H and W multiples of {multiple}; pad the batch, or let Restorer do it"
+            f"got {batch.dtype} of shape {batch.shape}, wanted {_wanted(spec)}; pad the batch, or let Restorer do it"
         )
+
+
+def check_shape(shape: Sequence[int], spec: ModelSpec) -> None:
+    """Raise BackendError for a shape that is none of the spec's network."""
+    if not fits(shape, spec):
+        raise BackendError(f"got a shape of {tuple(shape)}, wanted {_wanted(spec)}; pad the array, or let Restorer do it")
+
+
+def fits(shape: Sequence[int], spec: ModelSpec) -> bool:
+    """Whether the spec's network takes a batch of `shape`."""
+    return (
+        len(shape) == 4 and shape[1] == spec.channels and not shape[2] % spec.size_multiple and not shape[3] % spec.size_multiple
+    )
+
+
+def _wanted(spec: ModelSpec) -> str:
+    return f"float32 of shape (N, {spec.channels}, H, W) with H and W multiples of {spec.size_multiple}"
 
 
 def check_threads(threads: int | None) -> None:

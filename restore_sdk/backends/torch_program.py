@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from types import ModuleType
@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from restore_sdk.backends.base import FloatNCHW
-from restore_sdk.backends.signature import Tensor, check_batch, check_signature, check_threads
-from restore_sdk.backends.torch_cuda import CudaProgram
+from restore_sdk.backends.file_backend import FileBackend, described
+from restore_sdk.backends.signature import Tensor, check_signature, check_threads
+from restore_sdk.backends.torch_cuda import CudaProgram, CudaProgramBackend
 from restore_sdk.backends.torch_file import EXPORT_AGAIN, KIND, TorchFile, read_program
 from restore_sdk.backends.torch_half import widen_contractions
 from restore_sdk.backends.vendor_errors import first_line, translated
@@ -61,32 +62,18 @@ class CpuProgram:
         self._module = None
 
 
-class TorchProgramBackend:
-    """One loaded program. Any number of threads may call `infer` at once; the results do not depend on it. On a GPU the calls
-    take turns."""
+class TorchProgramBackend(FileBackend):
+    """One loaded program on the CPU; CudaProgramBackend is its sister on a GPU."""
 
     def __init__(self, program: Program, spec: ModelSpec, report: Mapping[str, object]) -> None:
-        self._program, self._spec, self._report = program, spec, dict(report)
+        super().__init__(spec, report, VENDOR)
+        self._program = program
 
-    @property
-    def spec(self) -> ModelSpec:
-        return self._spec
-
-    def infer(self, batch: FloatNCHW, /) -> FloatNCHW:
-        check_batch(batch, self._spec)
-        try:
-            return self._program.run(batch)
-        except VENDOR as exc:
-            raise translated("inference failed", exc, (batch.shape[2], batch.shape[3])) from exc
-
-    def warm_up(self, shapes: Iterable[tuple[int, int, int, int]], /) -> None:
-        for shape in shapes:
-            self.infer(np.zeros(shape, np.float32))
-
-    def report(self) -> Mapping[str, object]:
-        return dict(self._report)
+    def _run(self, batch: FloatNCHW) -> FloatNCHW:
+        return self._program.run(batch)
 
     def close(self) -> None:
+        """Release everything; a second call does nothing."""
         self._program.close()
 
 
@@ -99,7 +86,7 @@ def open_torch_program(
     spinning: bool = False,
     compiled: bool = False,
     chosen: str | None = None,
-) -> TorchProgramBackend:
+) -> TorchProgramBackend | CudaProgramBackend:
     """Open the .pt2 file at `path`, written by `python -m export torch`.
 
     sha256    expected digest, hexadecimal; None: the one in PATH.sha256. Compared before PyTorch sees a byte.
@@ -127,8 +114,11 @@ def open_torch_program(
     try:
         program = _on_cpu(torch, exported) if place == "cpu" else _on_cuda(torch, exported, place, compiled)
     except VENDOR as exc:
-        raise translated(f"PyTorch {torch.__version__} cannot open {path} on {place}", exc, (0, 0)) from exc
-    return TorchProgramBackend(program, spec, _report(torch, spec, place, compiled, chosen))
+        raise translated(f"PyTorch {torch.__version__} cannot open {path} on {place}", exc, None) from exc
+    report = _report(torch, spec, place, compiled, chosen)
+    if isinstance(program, CudaProgram):
+        return CudaProgramBackend(program, spec, report, VENDOR)
+    return TorchProgramBackend(program, spec, report)
 
 
 def _load(torch: ModuleType, file: TorchFile) -> tuple[Any, ModelSpec]:
@@ -187,17 +177,7 @@ def _on_cuda(torch: ModuleType, exported: Any, place: str, compiled: bool) -> Cu
 
 
 def _report(torch: ModuleType, spec: ModelSpec, place: str, compiled: bool, chosen: str | None) -> dict[str, object]:
-    reason = {} if chosen is None else {"chosen": chosen}
     where: dict[str, object] = {"threads": torch.get_num_threads()}
     if place != "cpu":
         where = {"gpu": torch.cuda.get_device_name(place), "cuda": torch.version.cuda, "compiled": compiled}
-    return {
-        "backend": "torch",
-        "version": str(torch.__version__),
-        "device": place,
-        "precision": spec.precision,
-        **where,
-        "model": spec.name,
-        "sha256": spec.sha256,
-        **reason,
-    }
+    return described(spec, backend="torch", version=str(torch.__version__), device=place, chosen=chosen, **where)

@@ -7,11 +7,12 @@ import re
 from restore_sdk.errors import BackendError, DeviceMemoryError
 
 OUT_OF_MEMORY = re.compile(
-    r"out of memory|bad[_ ]alloc|failed to allocate|cuda_error_out_of_memory|unable to allocate|not enough memory", re.IGNORECASE
+    r"out of memory|bad[_ ]alloc|failed to allocate|cuda_error_out_of_memory|unable to allocate|not enough memory"
+    r"|(cudnn|cublas)_status_alloc_failed", re.IGNORECASE
 )
 
 
-def translated(action: str, exc: Exception, tile: tuple[int, int]) -> BackendError:
+def translated(action: str, exc: Exception, tile: tuple[int, int] | None) -> BackendError:
     """DeviceMemoryError if that is what `exc` speaks of, else BackendError with its lines. `tile`: (height, width), pixels."""
     if isinstance(exc, MemoryError) or OUT_OF_MEMORY.search(str(exc)):
         return DeviceMemoryError(None, None, tile)

@@ -15,7 +15,7 @@ from restore_sdk.cli.sources import Job
 from restore_sdk.errors import ImageReadError, ImageWriteError
 
 if TYPE_CHECKING:
-    from restore_sdk.restorer import FileReport
+    from restore_sdk.image_files import FileReport
 
 Status: TypeAlias = Literal["restored", "skipped", "failed", "interrupted", "not started"]
 TileCallback: TypeAlias = Callable[[int, int], None]  # on_tile(done, total)

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from restore_sdk.backends.engine_progress import OnProgress
+
 
 LONGEST_NAME = 28  # characters beside a bar
+SPEED_SECONDS = 600  # of steps that the remaining time is estimated from; some steps of a build take minutes
 
 
 def say(line: str) -> None:
@@ -155,3 +158,29 @@ def _bars(console: Console) -> Progress:
     times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
     # stdout must stay what it is, or results that go to a file would land on the terminal
     return progress.Progress(*columns, *times, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+
+
+@contextmanager
+def build_shown() -> Iterator[OnProgress | None]:
+    """A bar with the time that remains, on a terminal, once an engine begins to build; nothing elsewhere."""
+    from rich import progress  # noqa: PLC0415 slow to load
+
+    console = _stderr()
+    if not sys.stderr.isatty() or console.is_dumb_terminal:
+        yield None
+        return
+    columns = (progress.BarColumn(), progress.TaskProgressColumn(), progress.TextColumn("{task.description}", markup=False))
+    times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+    bar = progress.Progress(
+        *columns, *times, console=console, transient=True, redirect_stdout=False, speed_estimate_period=SPEED_SECONDS
+    )
+    task = bar.add_task("reading the model", total=1.0)
+
+    def show(fraction: float, phase: str) -> None:
+        bar.start()
+        bar.update(task, completed=fraction, description=phase)
+
+    try:
+        yield show
+    finally:
+        bar.stop()

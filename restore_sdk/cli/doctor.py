@@ -14,7 +14,7 @@ from restore_sdk.cli.console import error_record, errors_reported, say, say_json
 from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.cli.installed import RUNTIMES, clashes, cuda_driver, packages, runtimes
-from restore_sdk.errors import ModelError, RestoreError
+from restore_sdk.errors import MissingExtraError, ModelError, RestoreError
 from restore_sdk.zoo.registry import list_models, verify_model
 
 INSTALL_RUNTIME = "no runtime is installed; run: pip install 'restore-sdk[cpu]', or 'restore-sdk[cuda]' for an NVIDIA GPU"
@@ -46,16 +46,17 @@ def doctor(
 def examine(model: str, *, measure: bool = False, threads: int | None = None) -> dict[str, Any]:
     """Everything the doctor knows, as JSON types; "problems" is empty on a healthy machine and "exit_code" sums them up."""
     found, conflicts = runtimes(), clashes()
+    has_runtime = any(runtime.module in RUNS_MODELS for runtime in found)
     findings: dict[str, Any] = {
         "platform": platform.platform(),
         "packages": packages(),
         "runtimes": [dataclasses.asdict(runtime) for runtime in found],
         "onnxruntime": _onnxruntime(),
         "cuda_driver": dataclasses.asdict(cuda_driver()),
+        "gpu_backends": _gpu_backends() if has_runtime else None,
         "clashes": [dataclasses.asdict(clash) for clash in conflicts],
         "models": _bundled_models(),
     }
-    has_runtime = any(runtime.module in RUNS_MODELS for runtime in found)
     findings["self_test"] = _self_test(model) if has_runtime else None
     findings["speed"] = _speed(model, measure=measure, threads=threads) if has_runtime else None
     problems = _problems(findings, has_runtime=has_runtime)
@@ -65,13 +66,22 @@ def examine(model: str, *, measure: bool = False, threads: int | None = None) ->
 
 def _onnxruntime() -> dict[str, Any] | None:
     """Execution providers of the ONNX Runtime that an import really gets; None without one."""
+    from restore_sdk.backends.onnx_library import load_onnxruntime  # noqa: PLC0415 loads numpy
+
     try:
-        import onnxruntime  # noqa: PLC0415 an optional dependency
-    except ModuleNotFoundError:
+        onnxruntime = load_onnxruntime()
+    except MissingExtraError:
         return None
     except ImportError as exc:
         return {"version": None, "providers": [], "error": str(exc)}
     return {"version": onnxruntime.__version__, "providers": onnxruntime.get_available_providers(), "error": None}
+
+
+def _gpu_backends() -> dict[str, str | None]:
+    """What `--backend auto` tries on a GPU, in its order, and why it would pass over each; None: it would not."""
+    from restore_sdk.backends.opening import gpu_reasons  # noqa: PLC0415 loads numpy
+
+    return gpu_reasons()
 
 
 def _bundled_models() -> list[dict[str, Any]]:
@@ -161,6 +171,8 @@ def _say_findings(findings: Mapping[str, Any]) -> None:
     say(f"providers    {', '.join(providers['providers']) or 'none'}")
     driver = findings["cuda_driver"]
     say(f"CUDA driver  {'CUDA ' + (driver['cuda'] or 'unknown') if driver['found'] else 'none'} ({driver['detail']})")
+    for name, why in (findings["gpu_backends"] or {}).items():
+        say(f"GPU backend  {name}: {why or 'tried first by --backend auto'}")
     for model in findings["models"]:
         say(f"model        {model['name']}: {'sha256 ok' if model['ok'] else 'FAILED'}")
     test = findings["self_test"]

@@ -22,6 +22,22 @@ class Metadata(StrEnum):
     STRIP = "strip"
 
 
+class Building(StrEnum):
+    """What becomes of a TensorRT engine that is not kept yet."""
+
+    WAIT = "wait"
+    BACKGROUND = "background"
+    NEVER = "never"
+
+
+class FinitePolicy(StrEnum):
+    """What becomes of NaN and infinity from a TensorRT engine."""
+
+    RAISE = "raise"
+    FALLBACK = "fallback"
+    IGNORE = "ignore"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The flags of `restore image`, as the SDK takes them."""
@@ -35,3 +51,5 @@ class Settings:
     overwrite: bool
     compare: Path | None
     quality: int | None = None
+    build: Building = Building.WAIT
+    finite: FinitePolicy = FinitePolicy.RAISE

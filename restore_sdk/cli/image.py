@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from restore_sdk.cli.console import errors_reported
-from restore_sdk.cli.flags import Debug, Json, Metadata, Settings
+from restore_sdk.cli.flags import Building, Debug, FinitePolicy, Json, Metadata, Settings
 from restore_sdk.options import TileChoice, tile_options
 
 Inputs: TypeAlias = Annotated[
@@ -23,8 +23,9 @@ BackendName: TypeAlias = Annotated[
     str,
     typer.Option(
         "--backend",
-        metavar="auto|onnxruntime|openvino|torch",
-        help="What runs the model; auto: what `restore doctor --measure` found fastest on the CPU; torch runs .pt2 files.",
+        metavar="auto|tensorrt|onnxruntime|openvino|torch",
+        help="What runs the model; auto: TensorRT, CUDA, or what `restore doctor --measure` found fastest on the CPU; torch runs "
+        ".pt2 files; onnxruntime-tensorrt and onnxruntime-rtx are ONNX Runtime's own ways to TensorRT.",
     ),
 ]
 Device: TypeAlias = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where it runs; cuda:N: GPU number N.")]
@@ -50,6 +51,13 @@ Threads: TypeAlias = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; one for each physical core if left out.")
 ]
 
+Build: TypeAlias = Annotated[
+    Building, typer.Option("--build", help="A TensorRT engine that is not kept yet: wait for it, build it meanwhile, or never.")
+]
+Finite: TypeAlias = Annotated[
+    FinitePolicy, typer.Option("--finite", help="NaN or infinity from a TensorRT engine: an error, FP32 instead, or let it be.")
+]
+
 
 def image(
     inputs: Inputs,
@@ -64,6 +72,8 @@ def image(
     compare: Compare = None,
     overwrite: Overwrite = False,
     threads: Threads = None,
+    build: Build = Building.WAIT,
+    finite: Finite = FinitePolicy.RAISE,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -71,7 +81,9 @@ def image(
     with errors_reported("image", as_json=as_json, debug=debug, files=[]):
         from restore_sdk.cli.restoring import restore_images  # noqa: PLC0415 loads numpy and OpenCV
 
-        settings = Settings(model, backend, device, tile_choice(tile), threads, metadata, overwrite, compare, quality)
+        opening = {"model": model, "backend": backend, "device": device, "threads": threads, "build": build, "finite": finite}
+        writing = {"metadata": metadata, "overwrite": overwrite, "compare": compare, "quality": quality}
+        settings = Settings(tile=tile_choice(tile), **opening, **writing)  # type: ignore[arg-type]
         code = restore_images(inputs, out, settings, as_json=as_json, debug=debug)
     raise typer.Exit(code)
 

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from restore_sdk.cli.batch import Outcome, RestoreJob, TileCallback, code_of, counts, missing_input, run_jobs, skipped
 from restore_sdk.cli.compare import write_strip
-from restore_sdk.cli.console import FileProgress, complain, error_record, note, say_json
+from restore_sdk.cli.console import FileProgress, build_shown, complain, error_record, note, say_json
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
 from restore_sdk.cli.flags import Settings
 from restore_sdk.cli.sources import Job, Work, plan_work
 from restore_sdk.errors import ImageError
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
-from restore_sdk.restorer import FileReport, Restorer
+from restore_sdk.image_files import FileReport
+from restore_sdk.restorer import Restorer
 
 
 def restore_images(inputs: Sequence[str], out: str, settings: Settings, *, as_json: bool, debug: bool) -> ExitCode:
@@ -34,9 +35,17 @@ def restore_images(inputs: Sequence[str], out: str, settings: Settings, *, as_js
 
 
 def _open(settings: Settings) -> Restorer:
-    return Restorer(
-        settings.model, backend=settings.backend, device=settings.device, tile=settings.tile, threads=settings.threads
-    )
+    with build_shown() as on_progress:
+        return Restorer(
+            settings.model,
+            backend=settings.backend,
+            device=settings.device,
+            tile=settings.tile,
+            threads=settings.threads,
+            build=settings.build.value,
+            finite=settings.finite.value,
+            on_progress=on_progress,
+        )
 
 
 def _check_strip(settings: Settings, work: Work) -> None:

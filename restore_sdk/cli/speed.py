@@ -22,7 +22,7 @@ def choice_for(model: str, *, measure: bool, threads: int | None) -> dict[str, A
         return _described(Choice("torch", f"it runs {SUFFIX} files"))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not measure:
-        return _described(choose(lambda: digest, device="auto", threads=threads))
+        return _described(choose(lambda: digest, device="cpu", threads=threads))
     seconds = measured(path, sha256=sha256, threads=threads)
     not_kept = store(digest, threads, seconds)
     return {**_described(fastest(seconds)), "seconds_per_megapixel": seconds, "not_kept": not_kept}

@@ -25,7 +25,7 @@ FloatNCHW: TypeAlias = NDArray[np.float32]
 
 _STRIP = 1 << 17  # pixels converted in one go, so that the intermediate values stay in the processor's cache
 _SMALL = 1 << 16  # values; below it one strided division is faster than a division and a split
-_FLOAT16_LIMITS = (-65504.0, 65504.0)
+FLOAT16_LIMITS = (-65504.0, 65504.0)
 _ORDERS = get_args(ChannelOrder)
 _LAYOUTS_KEPT = 256
 
@@ -101,7 +101,7 @@ def read_tile(image: NDArray[Any], layout: Layout, rows: slice, columns: slice, 
     Only these pixels are converted. Raises ImageShapeError for a colour image and a 1-channel network.
     """
     if channels != 3:
-        _check_channels(layout, channels)
+        check_channels(layout, channels)
     if rows.stop <= layout.height and columns.stop <= layout.width:  # no border: nothing to reflect or to cut off again
         planes = np.empty((1, channels, rows.stop - rows.start, columns.stop - columns.start), np.float32)
         _to_planes(np.asarray(image[rows, columns]), layout, planes[0])
@@ -155,7 +155,8 @@ def write_tile(
         convert(planes[:, strip], target[strip], layout, clip)
 
 
-def _check_channels(layout: Layout, channels: int) -> None:
+def check_channels(layout: Layout, channels: int) -> None:
+    """Whether a network of so many channels takes the image. Raises OptionsError and ImageShapeError."""
     if channels not in (1, 3):
         raise OptionsError("channels", channels, "a network of 1 or 3 channels")
     if channels == 1 and not layout.is_gray:
@@ -231,7 +232,7 @@ def to_depth(plane: NDArray[np.float32], layout: Layout) -> NDArray[Any]:
 
 
 def _from_planes_to_floats(planes: NDArray[np.float32], target: NDArray[Any], _layout: Layout, clip: bool) -> None:
-    limits = (0.0, 1.0) if clip else _FLOAT16_LIMITS if target.itemsize == 2 else None
+    limits = (0.0, 1.0) if clip else FLOAT16_LIMITS if target.itemsize == 2 else None
     for channel, plane in enumerate(planes):
         target[..., channel] = plane if limits is None else np.clip(plane, *limits)
 

@@ -78,6 +78,19 @@ class TilePlan:
         """Greatest outer height and width, pixels: what bounds the memory."""
         return max(row.outer for row in self.rows), max(column.outer for column in self.columns)
 
+    def described(self) -> dict[str, object]:
+        """The plan in numbers, as JSON types; lengths in pixels."""
+        return {
+            "height": self.height,
+            "width": self.width,
+            "halo": self.halo,
+            "tiles": self.count,
+            "rows": len(self.rows),
+            "columns": len(self.columns),
+            "overhead": self.overhead,
+            "largest_tile": list(self.largest_tile),
+        }
+
 
 def split_axis(length: int, count: int, halo: int, multiple: int) -> tuple[Span, ...]:
     """Cut `length` pixels into `count` cores as even as multiples of `multiple` allow (they differ by one multiple at most).

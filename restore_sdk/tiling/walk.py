@@ -37,13 +37,13 @@ def walk(
 
     Raises OptionsError, and BackendError where infer() returns another shape than the plan's scale says.
     """
-    _check_positive("batch", batch)
-    _check_positive("scale", scale)
+    check_positive("batch", batch)
+    check_positive("scale", scale)
     done = 0
-    for group in _groups(_ordered(plan, order), batch):
+    for group in groups(_ordered(plan, order), batch):
         outputs = _infer_group(group, read, infer, scale)
         for index, (row, column) in enumerate(group):
-            write(row, column, _core(outputs[index : index + 1], row, column, scale))
+            write(row, column, cropped(outputs[index : index + 1], row, column, scale))
             done += 1
             if on_tile is not None:
                 on_tile(done, plan.count)
@@ -59,11 +59,11 @@ def _ordered(plan: TilePlan, order: Sequence[int] | None) -> Iterator[Tile]:
     return ((plan.rows[index // columns], plan.columns[index % columns]) for index in order)
 
 
-def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:
+def groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:
     """Runs of consecutive tiles with one outer shape, at most `batch` long."""
     group: list[Tile] = []
     for tile in tiles:
-        if group and (len(group) == batch or _outer_shape(tile) != _outer_shape(group[0])):
+        if group and (len(group) == batch or outer_shape(tile) != outer_shape(group[0])):
             yield group
             group = []
         group.append(tile)
@@ -71,7 +71,8 @@ def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:
         yield group
 
 
-def _outer_shape(tile: Tile) -> tuple[int, int]:
+def outer_shape(tile: Tile) -> tuple[int, int]:
+    """Height and width that the network sees, pixels."""
     return tile[0].outer, tile[1].outer
 
 
@@ -80,7 +81,7 @@ def _infer_group(
 ) -> FloatNCHW:
     inputs = [read(row, column) for row, column in group]
     outputs = infer(inputs[0] if len(inputs) == 1 else np.concatenate(inputs))
-    height, width = _outer_shape(group[0])
+    height, width = outer_shape(group[0])
     check_output(outputs, len(group), height * scale, width * scale)
     return outputs
 
@@ -92,11 +93,13 @@ def check_output(output: FloatNCHW, count: int, height: int, width: int) -> None
         raise BackendError(f"the network returned {got}, expected (N, H, W) = {want}; check size_multiple and scale in its spec")
 
 
-def _core(output: FloatNCHW, row: Span, column: Span, scale: int) -> FloatNCHW:
+def cropped(output: FloatNCHW, row: Span, column: Span, scale: int) -> FloatNCHW:
+    """The core of a tile's result: a view."""
     top, left = (row.core_start - row.outer_start) * scale, (column.core_start - column.outer_start) * scale
     return output[:, :, top : top + row.core * scale, left : left + column.core * scale]
 
 
-def _check_positive(name: str, value: int) -> None:
+def check_positive(name: str, value: int) -> None:
+    """Raise OptionsError for a value below 1."""
     if value < 1:
         raise OptionsError(name, value, "an integer of at least 1")

@@ -4,61 +4,29 @@ where it was run."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_program import save_program
+from gpu_programs import noise, require_torch_gpu, tolerance
 
-from export.precision import half_wrapped
 from export.to_torch import trace_program
-from restore_sdk.backends.torch_cuda import CudaProgram, Replay
-from restore_sdk.backends.torch_program import TorchProgramBackend, open_torch_program
+from restore_sdk.backends.torch_cuda import CudaProgram, CudaProgramBackend, Replay
+from restore_sdk.backends.torch_program import open_torch_program
 from restore_sdk.errors import DeviceMemoryError, RestorerClosedError
 from restore_sdk.restorer import Restorer
-from restore_sdk.spec import ModelSpec
 from training.networks.unet import ResidualUNet
 
 pytestmark = pytest.mark.gpu
-SPEC = ModelSpec(name="unet", method="self_supervised", task="denoise", size_multiple=4, receptive_radius=31)
 
 
 @pytest.fixture(autouse=True)
 def _gpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("PyTorch sees no GPU")
+    require_torch_gpu()
 
 
-@pytest.fixture(scope="module")
-def network() -> ResidualUNet:
-    torch.manual_seed(0)
-    return ResidualUNet(widths=(32, 64), blocks=(1, 1)).eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module", params=["fp32", "fp16"])
-def model(request: pytest.FixtureRequest, network: ResidualUNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    written = network if request.param == "fp32" else half_wrapped(network)
-    return save_program(tmp_path_factory.mktemp("programs") / f"{request.param}.pt2", written, SPEC)
-
-
-@pytest.fixture
-def backend(model: Path) -> Iterator[TorchProgramBackend]:
-    opened = open_torch_program(model, device="cuda")
-    yield opened
-    opened.close()
-
-
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random(shape, np.float32)
-
-
-def tolerance(model: Path) -> float:
-    return 1e-4 if model.stem == "fp32" else 1e-2
-
-
-def test_same_numbers_as_the_cpu(backend: TorchProgramBackend, model: Path, network: ResidualUNet) -> None:
+def test_same_numbers_as_the_cpu(backend: CudaProgramBackend, model: Path, network: ResidualUNet) -> None:
     for shape in ((1, 3, 4, 4), (1, 3, 52, 68), (3, 3, 28, 20), (1, 3, 512, 384)):
         with torch.inference_mode():
             want = network(torch.from_numpy(noise(*shape))).numpy()
@@ -72,7 +40,7 @@ def test_auto_takes_the_gpu_and_says_which(model: Path) -> None:
     assert report["gpu"] == torch.cuda.get_device_name(0)
 
 
-def test_replays_give_the_same_bits_and_own_their_results(backend: TorchProgramBackend) -> None:
+def test_replays_give_the_same_bits_and_own_their_results(backend: CudaProgramBackend) -> None:
     batch = noise(1, 3, 64, 96)
     first = backend.infer(batch)
     kept = first.copy()
@@ -88,7 +56,7 @@ def test_tiles_agree_with_the_whole_image(model: Path) -> None:
         np.testing.assert_allclose(restorer.restore(image, tile=64), restorer.restore(image, tile=None), atol=tolerance(model))
 
 
-def test_eight_threads_get_the_bits_of_one(backend: TorchProgramBackend) -> None:
+def test_eight_threads_get_the_bits_of_one(backend: CudaProgramBackend) -> None:
     batches = [noise(1, 3, 32, 32 + 16 * (i % 6), seed=i) for i in range(32)]
     alone = [backend.infer(batch) for batch in batches]
     together: list[np.ndarray | None] = [None] * len(batches)
@@ -106,7 +74,7 @@ def test_eight_threads_get_the_bits_of_one(backend: TorchProgramBackend) -> None
         np.testing.assert_array_equal(got, want)
 
 
-def test_tf32_is_off_for_us_and_untouched_for_others(backend: TorchProgramBackend) -> None:
+def test_tf32_is_off_for_us_and_untouched_for_others(backend: CudaProgramBackend) -> None:
     before = torch.backends.cudnn.allow_tf32
     backend.infer(noise(1, 3, 16, 16))
     assert torch.backends.cudnn.allow_tf32 == before
@@ -121,7 +89,7 @@ def test_compiled(model: Path, network: ResidualUNet) -> None:
     backend.close()
 
 
-def test_memory_does_not_grow(backend: TorchProgramBackend) -> None:
+def test_memory_does_not_grow(backend: CudaProgramBackend) -> None:
     batch = noise(1, 3, 64, 64)
     for _ in range(10):
         backend.infer(batch)
@@ -131,7 +99,7 @@ def test_memory_does_not_grow(backend: TorchProgramBackend) -> None:
     assert torch.cuda.memory_allocated() == before
 
 
-def test_out_of_memory_is_typed_and_survived(backend: TorchProgramBackend) -> None:
+def test_out_of_memory_is_typed_and_survived(backend: CudaProgramBackend) -> None:
     before = backend.infer(noise(1, 3, 32, 32))
     room = torch.cuda.memory_reserved() + (64 << 20)  # bytes; the input alone of the next takes 192 MiB
     torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
@@ -169,3 +137,49 @@ def test_use_after_close(model: Path) -> None:
     backend.close()
     with pytest.raises(RestorerClosedError):
         backend.infer(noise(1, 3, 16, 16))
+
+
+def test_both_precisions_agree(programs: dict[str, Path]) -> None:
+    """FP16 against FP32 on the GPU: at least 45 dB for random weights (export asks 60 dB of trained ones)."""
+    batch = noise(1, 3, 256, 320)
+    fp32, fp16 = (open_torch_program(programs[name], device="cuda:0") for name in ("fp32", "fp16"))
+    error = fp32.infer(batch).astype(np.float64) - fp16.infer(batch)
+    assert -10 * np.log10(np.mean(error**2)) >= 45
+    for opened in (fp32, fp16):
+        opened.close()
+
+
+def test_many_batches_have_the_bits_of_one_at_a_time(backend: CudaProgramBackend) -> None:
+    """Three streams, several batches in flight, shapes that change."""
+    batches = [noise(1 + seed % 2, 3, 64, 64 + 32 * (seed // 5), seed=seed) for seed in range(20)]
+    want = [backend.infer(batch) for batch in batches]
+    for got, wanted in zip(backend.infer_many(iter(batches)), want, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_eight_threads_through_one_pipeline(backend: CudaProgramBackend) -> None:
+    batches = [noise(1, 3, 64, 96, seed=seed) for seed in range(24)]
+    want = [backend.infer(batch) for batch in batches]
+    wrong: list[int] = []
+
+    def work(first: int) -> None:
+        mine = range(first, len(batches), 8)
+        for index, got in zip(mine, backend.infer_many([batches[i] for i in mine]), strict=True):
+            if not np.array_equal(got, want[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_pipeline_does_not_grow(backend: CudaProgramBackend) -> None:
+    batches = [noise(1, 3, 64, 64)] * 1000
+    list(backend.infer_many(batches[:10]))
+    before = torch.cuda.memory_allocated()
+    for _ in backend.infer_many(batches):
+        pass
+    assert torch.cuda.memory_allocated() == before

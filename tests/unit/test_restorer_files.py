@@ -9,7 +9,8 @@ import pytest
 
 from restore_sdk.errors import ImageReadError, ImageWriteError, OptionsError
 from restore_sdk.image.files import ImageFile, read_image, write_image
-from restore_sdk.restorer import FileReport, Restorer
+from restore_sdk.image_files import FileReport
+from restore_sdk.restorer import Restorer
 
 
 def pixels_of(*shape: int, dtype: str = "uint8") -> np.ndarray:

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from restore_sdk.backends import onnx_runtime
+from restore_sdk.backends.onnx_library import vendor_errors
 from restore_sdk.backends.onnx_runtime import OnnxRuntimeBackend, open_onnxruntime
 from restore_sdk.backends.opening import open_backend
 from restore_sdk.errors import (
@@ -159,7 +159,7 @@ def raising(exc: Exception, spec: ModelSpec) -> OnnxRuntimeBackend:
 
     node = SimpleNamespace(name="image")
     session = SimpleNamespace(run=run, get_inputs=lambda: [node], get_outputs=lambda: [node])
-    return OnnxRuntimeBackend(session, spec, {}, onnx_runtime._vendor_errors(onnxruntime))
+    return OnnxRuntimeBackend(session, spec, {}, vendor_errors(onnxruntime))
 
 
 STATE = onnxruntime.capi.onnxruntime_pybind11_state

@@ -24,10 +24,11 @@ from export.checkpoint import load_checkpoint
 from export.errors import OutputError
 from export.produce import Exported
 from export.stamp import read_stamped, stamped
-from export.tensorrt_command import build_shown
 from export.to_onnx import serialised, trace
-from export.to_tensorrt import ProfileSizes, export_plan, sidecar_path
+from export.to_tensorrt import ProfileSizes, export_plan
 from restore_sdk.backends.engine_options import EngineOptions
+from restore_sdk.backends.engine_plan import sidecar_path
+from restore_sdk.cli.console import build_shown
 from restore_sdk.errors import EngineBuildError, OptionsError
 from restore_sdk.spec import ModelSpec
 

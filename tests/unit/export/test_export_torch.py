@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -163,3 +164,25 @@ def test_command_says_what_was_written(
     ((checkpoint, target, options),) = asked
     assert (checkpoint, target) == (tiny_run, tmp_path / "m.pt2")
     assert (options.precision, options.keep_fp32, options.name) == ("fp16", ("head", "tail"), "n")
+
+
+def test_verify_takes_programs_on_either_side(program: Exported, exported: Exported, tiny_run: Path, tmp_path: Path) -> None:
+    for model, against in ((program.path, tiny_run), (program.path, exported.path), (exported.path, program.path)):
+        done = CliRunner().invoke(app, ["verify", str(model), "--against", str(against), "--threads", "1", "--json"])
+        assert (done.exit_code, json.loads(done.stdout)["passed"]) == (0, True)
+    alone = tmp_path / "alone.pt2"
+    alone.write_bytes(program.path.read_bytes())
+    assert CliRunner().invoke(app, ["verify", str(alone), "--against", str(tiny_run)]).exit_code == 4  # no digest beside it
+
+
+def test_both_exports_have_the_same_flags() -> None:
+    def flags(command: str) -> set[str]:
+        shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
+        return set(re.findall(r"--[a-z][\w-]+", shown))
+
+    assert flags("onnx") - flags("torch") == {"--opset", "--max-loss-db"}
+    assert flags("torch") <= flags("onnx")
+    assert (
+        "int8"
+        not in CliRunner().invoke(app, ["torch", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout.split("--calib")[0]
+    )

@@ -1,0 +1,68 @@
+"""Real images for INT8: one half of a folder's sets the ranges, the other half measures what they cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.calibration import SIGMAS, noisy, photographs, planes_of
+from export.errors import ExportError
+from restore_sdk.backends.base import FloatNCHW
+from restore_sdk.spec import ModelSpec
+
+MOST_IMAGES = 32  # of the folder, half of them for each purpose
+SIDE = 256  # pixels of the input; smaller images are taken as they are
+SMALLEST = 64
+MEASURED_SIGMAS = (15, 25, 50)  # of the noise added, in 1/255: those that denoisers are compared at
+NO_NOISE = (0,)
+WITHOUT_NOISE = frozenset({"super_resolve"})  # tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What the network is given, (1, C, H, W) float32, and the clean image that it should answer with."""
+
+    given: FloatNCHW
+    clean: FloatNCHW
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Images:
+    """Batches that set the ranges, pairs that measure the loss, and where both come from."""
+
+    calibrating: tuple[FloatNCHW, ...]
+    held_out: tuple[Pair, ...]
+    origin: str
+
+
+def int8_images(folder: Path, spec: ModelSpec) -> Int8Images:
+    """Every other image of `folder`, by name, for each purpose, so that none serves both.
+
+    The middle of each, up to 256 pixels of the network's input a side; with noise of sigma 0, 25 and 50 in turn for the ranges,
+    and of 15, 25 and 50 each for the loss (none for super-resolution). Raises ExportError for fewer than two usable images.
+    """
+    large = (pixels for pixels in photographs(folder) if min(pixels.shape[:2]) >= SMALLEST * spec.scale)
+    found = list(islice(large, MOST_IMAGES))
+    if len(found) < 2:
+        wanted = f"{SMALLEST * spec.scale} pixels a side"
+        raise ExportError(f"{folder} holds {len(found)} readable images of {wanted}, expected 2 or more", "pass another folder")
+    ranges, measured = (SIGMAS, MEASURED_SIGMAS) if spec.task not in WITHOUT_NOISE else (NO_NOISE, NO_NOISE)
+    calibrating = tuple(_pair(pixels, spec, ranges[k % len(ranges)], k).given for k, pixels in enumerate(found[::2]))
+    held_out = tuple(_pair(pixels, spec, sigma, k) for k, pixels in enumerate(found[1::2]) for sigma in measured)
+    origin = f"{len(calibrating)} images of {folder.name}, measured on {len(found) - len(calibrating)} others"
+    return Int8Images(calibrating, held_out, origin)
+
+
+def _pair(pixels: NDArray[Any], spec: ModelSpec, sigma: float, seed: int) -> Pair:
+    scale, multiple = spec.scale, spec.size_multiple
+    height, width = (max(1, min(SIDE, side // scale) // multiple) * multiple for side in pixels.shape[:2])
+    clean = planes_of(pixels, spec.channels, height * scale, width * scale)
+    small = clean.reshape(spec.channels, height, scale, width, scale).mean(axis=(2, 4))
+    given = noisy(small, sigma, np.random.default_rng(seed))
+    return Pair(np.asarray(given[None], np.float32), np.asarray(clean[None], np.float32), sigma)

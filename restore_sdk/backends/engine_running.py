@@ -1,0 +1,116 @@
+"""An engine at work on one device: its execution contexts, the pipeline that feeds them, and the streams of callers."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+
+from restore_sdk.backends.base import FloatNCHW
+from restore_sdk.backends.engine_context import EngineContext
+from restore_sdk.backends.engine_profile import EngineProfile, Shape
+from restore_sdk.backends.engine_session import EngineSession
+from restore_sdk.cuda.launching import open_launcher
+from restore_sdk.cuda.memory import Device, DeviceBuffer, Stream
+from restore_sdk.cuda.pipeline import Pipeline
+from restore_sdk.spec import ModelSpec
+
+
+class EngineRunner:
+    """Runs one engine: as the network of a pipeline, whose slots have a context each, and on callers' own streams.
+
+    A context is made when it is first needed: `contexts` is the most of either kind. Device and session stay the caller's and
+    must outlive it.
+    """
+
+    def __init__(self, session: EngineSession, spec: ModelSpec, device: Device, contexts: int) -> None:
+        self._session, self._spec, self._device, self._most = session, spec, device, contexts
+        self._of_slot: dict[int, EngineContext] = {}
+        self._of_stream: OrderedDict[int, EngineContext] = OrderedDict()
+        self._turn = threading.Lock()
+        self._closed = False
+        self._pipeline = Pipeline(device, self, slots=contexts)
+
+    @property
+    def profile(self) -> EngineProfile:
+        """The shapes it runs."""
+        return self._session.profile
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What TensorRT thinks of the engine on this GPU, if it is not content."""
+        return self._session.notes
+
+    @property
+    def capturable(self) -> bool:
+        """Whether the pipeline may make CUDA graphs of the passes; tensorrt_rtx makes its own."""
+        return not self._session.graphs
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(N, C, H * scale, W * scale)."""
+        return shape[0], shape[1], shape[2] * self._spec.scale, shape[3] * self._spec.scale
+
+    def enqueue(self, slot: int, given: DeviceBuffer, restored: DeviceBuffer, shape: Shape, stream: Stream) -> None:
+        """Queue one pass on `stream`, in the context of `slot`; the pipeline calls this. Raises BackendError."""
+        with on_device(self._device), self._turn:
+            if slot not in self._of_slot:
+                self._of_slot[slot] = EngineContext(self._session, self._device)
+            context, output = self._of_slot[slot], self.output_shape(shape)
+            context.enqueue(given.pointer, restored.pointer, shape, output, stream=stream.handle, settle=stream.synchronize)
+
+    def run(self, batches: Iterable[FloatNCHW]) -> Generator[FloatNCHW, None, None]:
+        """The results of `batches` in their order, copies overlapped. Raises BackendError."""
+        yield from self._pipeline.run(batches)
+
+    def enqueue_for_caller(self, given: int, restored: int, shape: Shape, stream: int) -> None:
+        """Queue one pass on a caller's stream, by its handle. The streams seen last have a context each; one more stream takes
+        over the context that was not used for longest, and this thread waits for it. Raises BackendError, MissingExtraError."""
+        launcher = open_launcher(self._device.index)
+        with on_device(self._device), self._turn:
+            context = self._stream_context(stream)
+            output = self.output_shape(shape)
+            context.enqueue(given, restored, shape, output, stream=stream, settle=launcher.synchronize)
+
+    def report(self) -> dict[str, object]:
+        """What runs the engine, in JSON types."""
+        pipeline = self._pipeline.report()
+        graphs = "tensorrt_rtx" if self._session.graphs else pipeline["graph_refused"] or "one for each slot's shape"
+        return {
+            "profile": self.profile.as_json(),
+            "contexts": len(self._of_slot) + len(self._of_stream),
+            "cuda_graphs": graphs,
+            "pipeline": pipeline,
+        }
+
+    def close(self) -> None:
+        """Finish what runs and release everything, the engine included; a second call does nothing."""
+        with self._turn:
+            if self._closed:
+                return
+            self._closed = True
+        self._pipeline.close()  # first: it waits for its streams, and closes them
+        with on_device(self._device), self._turn:
+            with ExitStack() as closing:
+                for context in self._of_slot.values():
+                    closing.callback(context.close, idle=True)
+                for context in self._of_stream.values():
+                    closing.callback(context.close)
+            self._of_slot.clear()
+            self._of_stream.clear()
+            del self._session  # now, while its GPU is the current one
+
+    def _stream_context(self, stream: int) -> EngineContext:
+        if stream not in self._of_stream:
+            if len(self._of_stream) < self._most:
+                self._of_stream[stream] = EngineContext(self._session, self._device)
+            else:
+                self._of_stream[stream] = self._of_stream.popitem(last=False)[1]
+        self._of_stream.move_to_end(stream)
+        return self._of_stream[stream]
+
+
+def on_device(device: Device) -> AbstractContextManager[object]:
+    """TensorRT works on the GPU that is current on the calling thread. Host memory that stands in for one is always there."""
+    current = getattr(device, "current", None)
+    return nullcontext() if current is None else current("running TensorRT")

@@ -1,0 +1,1 @@
+"""Memory, streams and the pipeline of one CUDA device; knows no images."""

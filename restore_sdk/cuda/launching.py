@@ -1,0 +1,194 @@
+"""Kernels and memory of one GPU in the order of streams that belong to others, given by their raw handles.
+
+Nothing here waits for the device, except the release of memory that a stream unknown to us may still be reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
+from importlib.resources import files
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+
+from restore_sdk.cuda.cuda_core import CudaCoreDevice
+from restore_sdk.cuda.memory import Resource
+from restore_sdk.errors import BackendError
+
+LEGACY = 1  # the handle of the legacy default stream, also where 0 stands for it
+NO_SYNC = -1  # DLPack: "do not order anything"
+THREADS, MOST_BLOCKS = 256, 1 << 16
+SOURCE = "kernels.cu"
+
+
+class Launcher(Protocol):
+    """What device images need of a device."""
+
+    index: int  # CUDA's ordinal
+    kind: int  # DLDeviceType of its memory
+
+    def current(self, action: str) -> AbstractContextManager[Any]:
+        """The device's context on this thread, for the length of the block."""
+        ...
+
+    def memory(self) -> tuple[int, int]:
+        """Free and total bytes."""
+        ...
+
+    def allocate(self, nbytes: int, stream: int) -> int:
+        """Pointer to memory that work on `stream` may use from now on. Raises DeviceMemoryError."""
+        ...
+
+    def free(self, pointer: int, stream: int) -> None:
+        """Give it back once `stream` has got that far."""
+        ...
+
+    def launch(self, kernel: str, items: int, arguments: tuple[int | np.generic, ...], stream: int) -> None:
+        """Queue a kernel of kernels.cu over `items` pixels. Pointers as int, numbers as numpy scalars."""
+        ...
+
+    def order(self, after: int, before: int) -> None:
+        """Let later work on the stream `after` wait for what is queued on `before`."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait for everything on the device."""
+        ...
+
+    def device_of(self, pointer: int) -> int:
+        """The ordinal of the GPU whose memory `pointer` is."""
+        ...
+
+
+class CudaLauncher:
+    """Through cuda-core and cuda-bindings. The kernels are compiled by NVRTC when the first is launched, once for a process."""
+
+    kind = 2  # kDLCUDA
+
+    def __init__(self, index: int) -> None:
+        self._device = CudaCoreDevice(index)
+        self.index = index
+        self._kernels: dict[str, Any] = {}
+        self._lock = Lock()
+
+    def current(self, action: str) -> AbstractContextManager[Any]:
+        return self._device.current(action)
+
+    def memory(self) -> tuple[int, int]:
+        return self._device.memory()
+
+    def allocate(self, nbytes: int, stream: int) -> int:
+        device, action = self._device, "allocating device memory"
+        with device.current(action):
+            return int(device.call(action, device.driver.cuMemAllocAsync(nbytes, stream), nbytes))
+
+    def free(self, pointer: int, stream: int) -> None:
+        device, action = self._device, "freeing device memory"
+        with device.current(action):
+            device.driver.cuMemFreeAsync(pointer, stream)  # a code here is of an earlier fault, which was reported there
+
+    def launch(self, kernel: str, items: int, arguments: tuple[int | np.generic, ...], stream: int) -> None:
+        core = self._device.core
+        with self._device.current(f"launching {kernel}"):
+            config = core.LaunchConfig(grid=min(-(-items // THREADS), MOST_BLOCKS), block=THREADS)
+            core.launch(Handle(stream), config, self._kernel(kernel), *arguments)
+
+    def order(self, after: int, before: int) -> None:
+        device, action = self._device, "ordering streams"
+        driver = device.driver
+        with device.current(action):
+            event = device.call(action, driver.cuEventCreate(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING))
+            try:
+                device.call(action, driver.cuEventRecord(event, before))
+                device.call(action, driver.cuStreamWaitEvent(after, event, 0))
+            finally:
+                driver.cuEventDestroy(event)  # the driver keeps it until it is reached
+
+    def synchronize(self) -> None:
+        device, action = self._device, "work queued on the GPU"
+        with device.current(action):
+            device.call(action, device.driver.cuCtxSynchronize())
+
+    def device_of(self, pointer: int) -> int:
+        device, action = self._device, "asking whose memory an array is"
+        ordinal = device.driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        with device.current(action):
+            return int(device.call(action, device.driver.cuPointerGetAttribute(ordinal, pointer)))
+
+    def _kernel(self, name: str) -> Any:
+        with self._lock:
+            if not self._kernels:
+                code = compile_kernels(self._device.core, "sm_{}{}".format(*self._device.capability))
+                self._kernels = {kernel: code.get_kernel(kernel) for kernel in ("gather", "scatter")}
+            return self._kernels[name]
+
+
+class Handle:
+    """A stream of someone else's, as cuda-core takes it."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._handle
+
+
+class DeviceMemory(Resource):
+    """Memory in the order of one stream: allocated, used and freed there.
+
+    Others may be let in: a stream told to us by follow(), or, after expose(), any. Since work of theirs cannot be seen, the
+    memory is then given back after the whole device has been waited for.
+    """
+
+    def __init__(self, launcher: Launcher, nbytes: int, stream: int) -> None:
+        self._launcher, self._stream, self._exposed = launcher, stream, False
+        self.pointer = launcher.allocate(nbytes, stream)
+
+    def follow(self, stream: int) -> None:
+        """Let `stream` see what is queued on ours."""
+        if stream != self._stream:
+            self._exposed = True
+            self._launcher.order(stream, self._stream)
+
+    def expose(self) -> None:
+        """Someone may use it on a stream that we are not told."""
+        self._exposed = True
+
+    def close(self) -> None:
+        pointer, self.pointer = self.pointer, 0
+        if pointer:
+            if self._exposed:
+                self._launcher.synchronize()
+            self._launcher.free(pointer, self._stream)
+
+    def __del__(self) -> None:
+        if getattr(self, "pointer", 0):
+            with suppress(BackendError):  # when the process ends, the driver may be gone first
+                self.close()
+
+
+def compile_kernels(core: Any, architecture: str) -> Any:
+    """The kernels as cuda-core's ObjectCode for, say, "sm_86". Needs NVRTC (pip: nvidia-cuda-nvrtc), no GPU."""
+    options = core.ProgramOptions(name=SOURCE, arch=architecture, fma=False, ftz=False, prec_div=True)
+    return core.Program(source(), "c++", options).compile("cubin")
+
+
+def source() -> str:
+    """CUDA C++ of the kernels."""
+    return files(__package__ or "restore_sdk.cuda").joinpath(SOURCE).read_text(encoding="utf-8")
+
+
+@contextmanager
+def scratch(launcher: Launcher, nbytes: int, stream: int) -> Iterator[int]:
+    """Pointer to memory for work on `stream` that is queued inside the block."""
+    with DeviceMemory(launcher, nbytes, stream) as memory:
+        yield memory.pointer
+
+
+@cache
+def open_launcher(index: int) -> Launcher:
+    """The launcher of GPU `index`, one for the process. Raises MissingExtraError, DeviceUnavailableError, BackendError."""
+    return CudaLauncher(index)

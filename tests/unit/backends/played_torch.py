@@ -1,0 +1,142 @@
+"""PyTorch with a CUDA that is played on the host: every operation happens at once, and `log` says on which stream.
+
+It shows that the code calls what it should in the order it should, with PyTorch's own tensors; not that a GPU does it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class PlayedStream:
+    def __init__(self, cuda: PlayedCuda, handle: int) -> None:
+        self.cuda, self.cuda_stream = cuda, handle
+
+    def wait_event(self, event: PlayedEvent) -> None:
+        self.cuda.log.append(("wait", event.recorded_on, self.cuda_stream))
+
+    def synchronize(self) -> None:
+        self.cuda.log.append(("synchronize", self.cuda_stream))
+
+
+class PlayedEvent:
+    def __init__(self, cuda: PlayedCuda) -> None:
+        self.cuda, self.recorded_on = cuda, 0
+
+    def record(self, stream: PlayedStream) -> None:
+        self.recorded_on = stream.cuda_stream
+        self.cuda.log.append(("record", stream.cuda_stream))
+
+    def synchronize(self) -> None:
+        self.cuda.log.append(("finished", self.recorded_on))
+
+    def query(self) -> bool:
+        return True
+
+
+class PlayedGraph:
+    """Replays by calling the network again with the tensors that were captured."""
+
+    def __init__(self, cuda: PlayedCuda) -> None:
+        self.cuda = cuda
+
+    def replay(self) -> None:
+        self.cuda.log.append(("replay", self.cuda.current_stream().cuda_stream))
+        given, restored = self.captured
+        restored.copy_(self.cuda.network(given))
+
+
+class PlayedCuda:
+    """What is used of torch.cuda. `network` is what graphs replay; `full` how many more passes run out of memory."""
+
+    def __init__(self, network: Callable[[Any], Any]) -> None:
+        self.network, self.full = network, 0
+        self.log: list[tuple[object, ...]] = []
+        self._handles = count(100)
+        self._current = [PlayedStream(self, 0)]
+        self.Event = lambda **_options: PlayedEvent(self)
+        self.CUDAGraph = lambda: PlayedGraph(self)
+        self._last: tuple[Any, Any] | None = None
+
+    def module(self, given: Any) -> Any:
+        """The network, as a captured one is seen by the graph."""
+        if self.full:
+            self.full -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self._last = given, self.network(given)
+        return self._last[1]
+
+    def Stream(self, _device: object) -> PlayedStream:  # noqa: N802
+        return PlayedStream(self, next(self._handles))
+
+    def ExternalStream(self, handle: int, device: object) -> PlayedStream:  # noqa: N802
+        return PlayedStream(self, handle)
+
+    def default_stream(self, _device: object) -> PlayedStream:
+        return PlayedStream(self, 0)
+
+    def current_stream(self, _device: object = None) -> PlayedStream:
+        return self._current[-1]
+
+    @contextmanager
+    def stream(self, stream: PlayedStream) -> Iterator[None]:
+        self._current.append(stream)
+        try:
+            yield
+        finally:
+            self._current.pop()
+
+    @contextmanager
+    def device(self, _device: object) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def graph(self, graph: PlayedGraph, *, stream: PlayedStream, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"
+        self.log.append(("capture", stream.cuda_stream))
+        yield
+        assert self._last is not None
+        graph.captured = self._last
+
+    def empty_cache(self) -> None:
+        self.log.append(("empty_cache",))
+
+    def mem_get_info(self, _device: object) -> tuple[int, int]:
+        return 1234, 10_000
+
+    def is_available(self) -> bool:
+        return True
+
+    def device_count(self) -> int:
+        return 1
+
+    def get_device_name(self, _device: object) -> str:
+        return "played"
+
+    def get_device_capability(self, _device: object) -> tuple[int, int]:
+        return 9, 0
+
+
+def played_torch(network: Callable[[Any], Any]) -> Any:
+    """A module that is torch but for CUDA."""
+
+    def empty(*shape: Any, device: object = None, pin_memory: bool = False, **options: Any) -> Any:
+        return torch.empty(*shape, **options)
+
+    def as_tensor(thing: Any, device: object = None) -> Any:
+        interface = thing.__cuda_array_interface__
+        assert interface["typestr"] == "<f4"
+        assert interface["strides"] is None
+        pointer = ctypes.cast(interface["data"][0], ctypes.POINTER(ctypes.c_float))
+        return torch.from_numpy(np.ctypeslib.as_array(pointer, interface["shape"]))
+
+    names = {name: getattr(torch, name) for name in ("device", "inference_mode", "OutOfMemoryError", "channels_last", "uint8")}
+    return SimpleNamespace(**names, backends=torch.backends, cuda=PlayedCuda(network), empty=empty, as_tensor=as_tensor)
