@@ -55,6 +55,10 @@ GATES: tuple[Gate, ...] = (
     Gate("tiling", "probe_variation", "at most", 10.0, "%", "must"),
     Gate("memory", "peak_over_bound_12mp", "at most", 1.0, "x", "must"),
     Gate("memory", "peak_over_bound_48mp", "at most", 1.0, "x", "must"),
+    Gate("video", "pipeline_share", "at least", 90.0, "%", "must"),
+    Gate("video", "memory_growth", "at most", 20.0, "MB", "must"),
+    Gate("video", "opencv_loop_over_pipeline", "at least", 1.0, "x", "aim"),
+    Gate("video", "probe_variation", "at most", 10.0, "%", "must"),
 )
 
 

@@ -19,6 +19,7 @@ RestoreError
 |   |-- DeviceUnavailableError        .requested .available
 |   |-- EngineBuildError              .node .operator (of the ONNX graph, where known)
 |   `-- DeviceMemoryError             .required .free .tile
+|-- StreamError                       .frame .stage .cause: in restore_sdk.stream, with VideoReadError and VideoWriteError
 |-- MissingExtraError (also ImportError)   .module .extra
 |-- DegradationError (also ValueError)     in restore_sdk.degradations: a corruption, its parameters, or what it cannot do
 `-- RestorerClosedError

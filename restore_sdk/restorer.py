@@ -26,6 +26,8 @@ from restore_sdk.host_images import HostImages, Image, InferMany, TileCallback, 
 from restore_sdk.image_files import FileReport, MetadataChoice, restore_image_file
 from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
 from restore_sdk.spec import LARGEST_SIDE, ModelSpec
+from restore_sdk.stream.frames import DEFAULT_QUEUE, FrameStream, Policy, stream_frames
+from restore_sdk.stream.reuse import ReusedTiles
 from restore_sdk.tiling.plan import TilePlan
 from restore_sdk.zoo.registry import find_model
 
@@ -187,6 +189,38 @@ class Restorer:
         options = self._options(tile)
         restore = lambda pixels: self._restore(pixels, "rgb", self._clip, options, on_tile)  # noqa: E731
         return restore_image_file(source, target, restore, overwrite=overwrite, metadata=metadata, quality=quality)
+
+    def stream(
+        self,
+        frames: Iterable[Image],
+        *,
+        workers: int = 1,
+        queue: int = DEFAULT_QUEUE,
+        policy: Policy = "block",
+        max_age: float | None = None,
+        reuse: bool = False,
+    ) -> FrameStream[Image]:
+        """Restore `frames` in threads of their own: reading, restoring and what you do with the results overlap.
+
+        Iterate over what is returned, best inside a `with`; its `record` says what became of the frame that came last.
+
+        workers  frames in work at once
+        queue    frames that wait for a worker, and finished ones that wait for you
+        policy   when you are slower than the source: "block" makes the source wait (files), "drop-oldest" drops the frame that
+                 has waited longest, "latest-only" keeps the newest alone (cameras)
+        max_age  seconds, with a policy that drops: older frames are dropped
+        reuse    take over tiles that are the same as in the frame before, to the last value; `record.reused` is their share
+
+        Frames come out in order. What a stage raises ends the stream and comes out once, as StreamError with the frame's number.
+        Raises OptionsError, RestorerClosedError.
+        """
+        backend = self._opened()
+        tiles = ReusedTiles(backend) if reuse else None
+        inner = self
+        if tiles is not None:
+            inner = Restorer(tiles, tile=self._tile, channel_order=self._order, clip=self._clip)
+        flow = partial(stream_frames, workers=workers, queue=queue, policy=policy, max_age=max_age, reuse=tiles)
+        return flow(inner.restore, frames)
 
     def warm_up(self, shape: tuple[int, int] = (256, 256)) -> None:
         """Run the tiles of an image of `shape`, (height, width) in pixels, once, so that the first real one pays nothing extra.

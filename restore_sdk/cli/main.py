@@ -14,6 +14,7 @@ from restore_sdk.cli.engines import engines
 from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.image import image
 from restore_sdk.cli.models import models
+from restore_sdk.cli.video import video
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 no image could be read or written; 4 model missing, damaged or of "
@@ -47,6 +48,7 @@ def _program(
 
 
 app.command(epilog=EXIT_CODES)(image)
+app.command(epilog=EXIT_CODES)(video)
 app.add_typer(models, name="models")
 app.add_typer(engines, name="engines")
 app.command()(doctor)

@@ -11,6 +11,8 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+import av
+import numpy as np
 import pages
 import pytest
 import repository
@@ -51,13 +53,24 @@ def help_of(*words: str) -> str:
 
 @pytest.fixture
 def workplace(tmp_path: Path, bundled_model: Path) -> Path:
-    """A folder with what the pages speak of: photo.png, photos/ and denoise.onnx."""
+    """A folder with what the pages speak of: photo.png, photos/, clip.mp4 and denoise.onnx."""
     shutil.copy(IMAGES / "noisy_photo.png", tmp_path / "photo.png")
     (tmp_path / "photos").mkdir()
     for name in ("coffee.png", "chelsea.png"):
         shutil.copy(IMAGES / name, tmp_path / "photos" / name)
     shutil.copy(bundled_model, tmp_path / "denoise.onnx")
+    write_clip(tmp_path / "clip.mp4")
     return tmp_path
+
+
+def write_clip(path: Path) -> None:
+    """Two seconds of a moving ramp."""
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=5, width=64, height=48, pix_fmt="yuv420p")
+        ramp = np.linspace(0, 255, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint8)
+        for shift in range(10):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(ramp, 4 * shift, axis=1), format="rgb24")))
+        file.mux(stream.encode())
 
 
 @pytest.mark.parametrize("block", pages.python_blocks(), ids=str)

@@ -1,0 +1,230 @@
+"""One run of `restore image -m dip-...`: masks, progress by iteration, and an interrupt that still writes the best so far."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from restore_sdk.cli.batch import Outcome, TileCallback, code_of, counts, missing_input, run_jobs, skipped
+from restore_sdk.cli.console import FileProgress, complain, note, say_json
+from restore_sdk.cli.dip_flags import DipFlags
+from restore_sdk.cli.exit_codes import ExitCode, UsageError
+from restore_sdk.cli.flags import Settings
+from restore_sdk.cli.sources import Job, Work, plan_work
+from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip_images import DipImage, DipImages
+from restore_sdk.image.atomic import check_target, write_atomically
+from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
+from restore_sdk.image_files import FileReport, restore_image_file
+from restore_sdk.tiling.plan import TilePlan
+
+if TYPE_CHECKING:
+    from restore_sdk.dip.results import FitProgress
+
+WHITE = 255
+SECONDS_BETWEEN_NOTES = 30.0  # where stderr is no terminal
+
+
+def restore_dip(inputs: Sequence[str], out: str, settings: Settings, flags: DipFlags, *, as_json: bool, debug: bool) -> ExitCode:
+    """Fit every image that `inputs` stand for. Raises UsageError, and what opening the model raises."""
+    began = time.perf_counter()
+    readable, writable = supported_read_suffixes(), supported_write_suffixes()
+    work = plan_work(inputs, out, readable=readable, writable=writable, overwrite=settings.overwrite)
+    _check(work, settings, flags)
+    run = _Run(DipImages(settings.model, options_of(flags), device=settings.device, threads=settings.threads), settings, flags)
+    with FitBars(len(work.jobs)) as progress, interruptible() as interrupt:
+        outcomes = list(run.outcomes(work, progress, interrupt, show=not as_json))
+    code = ExitCode.INTERRUPTED if interrupt.asked else code_of(outcomes)
+    _complain(outcomes, debug=debug)
+    if as_json:
+        say_json(run.result(outcomes, code, time.perf_counter() - began))
+    return code
+
+
+def options_of(flags: DipFlags) -> DipOptions:
+    """The flags as options; --sigma is of 255. Raises OptionsError, ImageReadError (of --kernel)."""
+    given: dict[str, Any] = {
+        "width": flags.width and flags.width.value,
+        "stopping": flags.stopping and flags.stopping.value,
+        "kernel": None if flags.kernel is None else kernel_of(flags.kernel),
+        "sigma": None if flags.sigma is None else flags.sigma / WHITE,
+        **{name: getattr(flags, name) for name in ("scale", "max_iterations", "max_seconds", "seed")},
+    }
+    return DipOptions(**{name: value for name, value in given.items() if value is not None})
+
+
+def kernel_of(text: str) -> Any:
+    """An image file as a kernel, or the text itself."""
+    if not os.path.isfile(text):
+        return text
+    pixels = read_image(Path(text)).pixels.astype(np.float64)
+    return pixels if pixels.ndim == 2 else pixels[..., :3].mean(2)
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """(H, W) bool, True where the image at `path` is white. Values between are halved; DipImages checks the rest."""
+    pixels = read_image(path).pixels
+    gray = pixels if pixels.ndim == 2 else pixels[..., :3].max(2)
+    half = {"u": np.iinfo(gray.dtype).max / 2 if gray.dtype.kind == "u" else 0, "f": 0.5}[gray.dtype.kind]
+    return np.asarray(gray > half)
+
+
+@dataclasses.dataclass(slots=True)
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    asked: bool = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """The first Ctrl-C only asks, so that the fit ends with its best; the second interrupts as ever."""
+    interrupt = Interrupt()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        interrupt.asked = True
+        note("interrupted: the best so far will be written; press Ctrl-C again to give it up")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class FitBars(FileProgress):
+    """The bars of a run, the lower one for iterations; a line now and then where stderr is no terminal."""
+
+    _said = 0.0
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
+    def tile_done(self, done: int, total: int) -> None:
+        """Iterations have the bar."""
+
+    def iterated(self, progress: FitProgress) -> None:
+        """Show where the fit stands."""
+        if self._bars is not None:
+            text = f"  {described(progress)}"
+            self._update(self._tile_task, completed=progress.iteration, total=progress.budget, description=text, visible=True)
+        elif time.monotonic() - self._said >= SECONDS_BETWEEN_NOTES:
+            if self._said:
+                note(f"iteration {progress.iteration} of {progress.budget}, {described(progress)}, {progress.seconds:.0f} s")
+            self._said = time.monotonic()
+
+
+def described(progress: FitProgress) -> str:
+    """Loss and stopping score, and the tiles where there are several."""
+    score = "" if progress.score is None else f", score {progress.score:.2e}"
+    tiles = "" if progress.tiles == 1 else f", {progress.done} of {progress.tiles} tiles"
+    return f"loss {progress.loss:.4g}{score}{tiles}"
+
+
+class _Run:
+    """What every file of one run is fitted with."""
+
+    def __init__(self, images: DipImages, settings: Settings, flags: DipFlags) -> None:
+        self._images, self._settings, self._flags = images, settings, flags
+        self._mask = None if flags.mask is None else read_mask(flags.mask)
+        self._fits: dict[Path, Mapping[str, object]] = {}
+
+    def outcomes(self, work: Work, progress: FitBars, interrupt: Interrupt, *, show: bool) -> Iterator[Outcome]:
+        """The fate of every input, said as it comes."""
+        to_do = [job for job in work.jobs if self._settings.overwrite or not job.exists]
+        early = [*map(missing_input, work.missing), *(skipped(job) for job in work.jobs if job not in to_do)]
+
+        def restore(job: Job, _on_tile: TileCallback) -> FileReport:
+            return self._restore(job, progress, interrupt)
+
+        for outcomes in (early, run_jobs(to_do, restore, progress)):
+            for outcome in outcomes:
+                if show:
+                    progress.say(outcome.line())
+                yield outcome
+
+    def result(self, outcomes: Sequence[Outcome], code: ExitCode, seconds: float) -> dict[str, object]:
+        """The run as JSON."""
+        files = [{**outcome.record(), "fit": self._fits.get(outcome.source)} for outcome in outcomes]
+        facts = {"command": "image", "exit_code": int(code), "seconds": round(seconds, 4), "counts": counts(outcomes)}
+        trace = None if self._flags.trace is None or not self._fits else str(self._flags.trace)
+        return {**facts, "files": files, "trace": trace, "runtime": self._images.report()}
+
+    def _restore(self, job: Job, progress: FitBars, interrupt: Interrupt) -> FileReport:
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        kept: list[DipImage] = []
+
+        def fitted(pixels: NDArray[Any]) -> tuple[NDArray[Any], TilePlan]:
+            kept.append(self._images.restore(pixels, self._mask, on_progress=progress.iterated, cancelled=interrupt))
+            return kept[0].image, self._images.plan(*pixels.shape[:2])
+
+        settings = self._settings
+        report = restore_image_file(
+            job.source,
+            job.target,
+            fitted,
+            overwrite=settings.overwrite,
+            metadata=settings.metadata.value,
+            quality=settings.quality,
+        )
+        self._fits[job.source] = kept[0].outcome.report()
+        self._trace(kept[0])
+        return dataclasses.replace(report, notices=(*report.notices, *_ended(kept[0])))
+
+    def _trace(self, made: DipImage) -> None:
+        if self._flags.trace is None:
+            return
+        from restore_sdk.dip.trace import trace_picture  # noqa: PLC0415 draws only where it is asked to
+
+        buffer = io.BytesIO()
+        Image.fromarray(trace_picture(made.outcome)).save(buffer, "PNG")
+        write_atomically(self._flags.trace, [buffer.getvalue()], overwrite=self._settings.overwrite)
+
+
+def _ended(made: DipImage) -> tuple[str, ...]:
+    """What a person should know of how the fit ended."""
+    fits = made.outcome.fits
+    line = f"{max(fit.iterations for fit in fits)} iterations, ended by {made.outcome.report()['stop_reason']}"
+    waiting = sum(fit.stop_reason == "not started" for fit in fits)
+    return (line, f"{waiting} of {len(fits)} tiles are not restored: the time was over") if waiting else (line,)
+
+
+def _check(work: Work, settings: Settings, flags: DipFlags) -> None:
+    """Raise UsageError for what does not go together, before minutes are spent on it."""
+    count = len(work.jobs) + len(work.missing)
+    for name, path in (("--mask", flags.mask), ("--trace", flags.trace), ("--compare", settings.compare)):
+        if path is not None and count != 1:
+            raise UsageError(f"{name} belongs to one input, got {count}; run it once for each input")
+    if settings.compare is not None:
+        raise UsageError("--compare does not go with -m dip-...; pass --trace, which shows more")
+    if flags.trace is not None:
+        if flags.trace.suffix.lower() != ".png":
+            raise UsageError(f"--trace {flags.trace} is no .png file; end its name in .png")
+        check_target(flags.trace, overwrite=settings.overwrite)
+
+
+def _complain(outcomes: Sequence[Outcome], *, debug: bool) -> None:
+    for outcome in outcomes:
+        if outcome.error is not None:
+            complain(outcome.error, debug=debug, about=outcome.source)
+        elif outcome.report is not None:
+            note("; ".join(map(str, (outcome.source, *outcome.report.notices))))

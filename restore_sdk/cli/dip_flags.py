@@ -1,0 +1,103 @@
+"""Flags of `restore image` that only the per-image fits dip-... look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from restore_sdk.cli.exit_codes import UsageError
+
+PANEL = "Deep Image Prior (-m dip-denoise, dip-inpaint, dip-super-resolve, dip-deblur)"
+
+
+class WidthChoice(StrEnum):
+    """Channels of the network."""
+
+    QUALITY = "quality"
+    BALANCED = "balanced"
+    DRAFT = "draft"
+
+
+class StoppingChoice(StrEnum):
+    """What ends a fit."""
+
+    AUTO = "auto"
+    WMV = "wmv"
+    EMV = "emv"
+    DISCREPANCY = "discrepancy"
+    HELD_OUT = "held-out"
+    NONE = "none"
+
+
+MaskFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--mask", metavar="MASK", help="Image of the input's size: white is to be filled.", rich_help_panel=PANEL),
+]
+KernelText: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel",
+        metavar="IMAGE|BLUR",
+        help="What blurred: a small image, or text such as gaussian-blur:sigma=2.",
+        rich_help_panel=PANEL,
+    ),
+]
+Sigma: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--sigma", min=0, max=255, help="Noise level, of 255; estimated if left out.", rich_help_panel=PANEL),
+]
+ScaleFactor: TypeAlias = Annotated[
+    int | None, typer.Option("--scale", metavar="2|4|8", help="Enlargement of dip-super-resolve; 4.", rich_help_panel=PANEL)
+]
+WidthFlag: TypeAlias = Annotated[
+    WidthChoice | None,
+    typer.Option("--width", help="Of the network: the best takes ten times the draft's time.", rich_help_panel=PANEL),
+]
+StoppingFlag: TypeAlias = Annotated[
+    StoppingChoice | None, typer.Option("--stopping", help="What ends a fit.", rich_help_panel=PANEL)
+]
+MaxIterations: TypeAlias = Annotated[
+    int | None, typer.Option("--max-iterations", min=1, help="Budget of a fit.", rich_help_panel=PANEL)
+]
+MaxSeconds: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--max-seconds", min=0, help="Budget of an image; the best by then is written.", rich_help_panel=PANEL),
+]
+Seed: TypeAlias = Annotated[int | None, typer.Option("--seed", min=0, help="Of all random numbers; 0.", rich_help_panel=PANEL)]
+TraceFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace", metavar="OUT.png", help="Also draw the curves and iterates; for one input only.", rich_help_panel=PANEL
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DipFlags:
+    """The flags as given; None where they were left out."""
+
+    mask: Path | None = None
+    kernel: str | None = None
+    sigma: float | None = None
+    scale: int | None = None
+    width: WidthChoice | None = None
+    stopping: StoppingChoice | None = None
+    max_iterations: int | None = None
+    max_seconds: float | None = None
+    seed: int | None = None
+    trace: Path | None = None
+
+    def given(self) -> list[str]:
+        """The flags that were used."""
+        return [f"--{field.name.replace('_', '-')}" for field in fields(self) if getattr(self, field.name) is not None]
+
+    def check_unused(self, model: str) -> None:
+        """Raise UsageError if a flag was used with a model that does not look at it."""
+        if self.given():
+            raise UsageError(
+                f"{', '.join(self.given())}: for models dip-... only, not {model!r}; leave it out, or pass -m dip-denoise"
+            )

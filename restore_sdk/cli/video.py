@@ -1,0 +1,181 @@
+"""`restore video`: its flags, its progress, and what it reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from restore_sdk.cli.console import complain, error_record, errors_reported, note, say, say_json
+from restore_sdk.cli.exit_codes import UsageError, exit_code
+from restore_sdk.cli.flags import Debug, Json
+from restore_sdk.cli.image import BackendName, Device, Model, Threads, Tile, tile_choice
+
+if TYPE_CHECKING:
+    from restore_sdk.restorer import Restorer
+    from restore_sdk.stream.errors import StreamError
+    from restore_sdk.stream.reuse import ReusedTiles
+    from restore_sdk.stream.video import Progress, VideoReport
+
+PIPE = "-"
+
+Input: TypeAlias = Annotated[str, typer.Argument(metavar="IN", help="A video file; - reads y4m from standard input.")]
+Out: TypeAlias = Annotated[
+    str, typer.Option("--out", "-o", metavar="OUT", help="The target; its suffix names the container. - writes y4m to stdout.")
+]
+Codec: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--codec", help="An encoder by FFmpeg's name, such as libx265 or h264_nvenc; one for the source if left out."),
+]
+Crf: TypeAlias = Annotated[int | None, typer.Option("--crf", help="Constant quality on the encoder's scale; lower is better.")]
+Decoder: TypeAlias = Annotated[
+    str | None, typer.Option("--decoder", help="A decoder by FFmpeg's name, such as h264_cuvid, or a device, such as cuda.")
+]
+Start: TypeAlias = Annotated[float | None, typer.Option("--start", metavar="S", help="Begin at S seconds.")]
+End: TypeAlias = Annotated[float | None, typer.Option("--end", metavar="S", help="Stop at S seconds of the source.")]
+Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run of the same settings did.")]
+Reuse: TypeAlias = Annotated[
+    bool, typer.Option("--reuse", help="Do not compute tiles again that are the same as in the picture before; see --tile N.")
+]
+Workers: TypeAlias = Annotated[int, typer.Option("--workers", min=1, help="Pictures in work at once.")]
+Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+
+
+def video(
+    source: Input,
+    *,
+    out: Out,
+    model: Model = "denoise",
+    backend: BackendName = "auto",
+    device: Device = "auto",
+    tile: Tile = "auto",
+    codec: Codec = None,
+    crf: Crf = None,
+    decoder: Decoder = None,
+    start: Start = None,
+    end: End = None,
+    resume: Resume = False,
+    reuse: Reuse = False,
+    workers: Workers = 1,
+    overwrite: Overwrite = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Restore a video; times, audio, subtitles, chapters and colour tags are kept."""
+    with errors_reported("video", as_json=as_json, debug=debug, report=None):
+        from restore_sdk.stream.errors import StreamError  # noqa: PLC0415 loads numpy and OpenCV
+        from restore_sdk.stream.video import restore_video  # noqa: PLC0415
+        from restore_sdk.stream.video_options import VideoOptions  # noqa: PLC0415
+        from restore_sdk.stream.video_parts import PartFolder  # noqa: PLC0415
+
+        if out == PIPE and as_json:
+            raise UsageError("--json and -o - both write to stdout; write into a file, or leave --json out")
+        options = VideoOptions(
+            codec=codec,
+            crf=crf,
+            decoder=decoder,
+            start=start,
+            end=end,
+            resume=resume,
+            overwrite=overwrite,
+            workers=workers,
+        )
+        settings = {"backend": backend, "device": device, "tile": tile_choice(tile), "threads": threads}
+        restorer, tiles = _open(model, reuse=reuse, **settings)
+        try:
+            with restorer, PictureProgress(_shown(source)) as progress:
+                report = restore_video(restorer, source, out, options, reuse=tiles, on_progress=progress.update)
+                runtime = restorer.report()
+        except KeyboardInterrupt:
+            if PartFolder(Path(out)).folder.exists():
+                note("pass --resume with the same settings to go on where it was")
+            raise
+        except StreamError as exc:
+            raise typer.Exit(_report_failure(exc, as_json=as_json, debug=debug)) from None
+        _say_report(report, runtime, as_json=as_json)
+
+
+class PictureProgress:
+    """One bar on stderr: pictures, pictures a second, time to go; silent where stderr is no terminal."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> PictureProgress:
+        if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 slow to load
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+            more = (TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[left]}"))
+            console = Console(stderr=True, highlight=False)
+            self._bar = Progress(*columns, *more, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+            self._bar.start()
+            self._task = self._bar.add_task(self._name, total=None, rate="", left="")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Fits `on_progress` of restore_video."""
+        if self._bar is not None:
+            left = "" if progress.eta is None else f"{clock(progress.eta)} to go"
+            total = None if progress.total is None else max(progress.total, progress.done)
+            self._bar.update(self._task, completed=progress.done, total=total, rate=f"{progress.fps:.1f} fps", left=left)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _report_failure(error: StreamError, *, as_json: bool, debug: bool) -> int:
+    """Say that a picture could not be restored; returns the exit code of what kept it from being restored."""
+    complain(error, debug=debug)
+    code = int(exit_code(error.cause))
+    if as_json:
+        say_json({"command": "video", "exit_code": code, "error": {**error_record(error), "exit_code": code}, "report": None})
+    return code
+
+
+def _open(model: str, *, reuse: bool, **settings: Any) -> tuple[Restorer, ReusedTiles | None]:
+    """The restorer, and what counts the reused tiles."""
+    from restore_sdk.restorer import Restorer  # noqa: PLC0415 loads numpy and OpenCV
+
+    if not reuse:
+        return Restorer(model, **settings), None
+    from restore_sdk.backends.opening import open_backend  # noqa: PLC0415
+    from restore_sdk.stream.reuse import ReusedTiles  # noqa: PLC0415
+    from restore_sdk.zoo.registry import find_model  # noqa: PLC0415
+
+    path, sha256 = find_model(model)
+    tile = settings.pop("tile")
+    tiles = ReusedTiles(open_backend(path, sha256=sha256, **settings))
+    return Restorer(tiles, tile=tile), tiles
+
+
+def _say_report(report: VideoReport, runtime: dict[str, object], *, as_json: bool) -> None:
+    for notice in report.notices:
+        note(f"{_shown(str(report.source))}: {notice}")
+    if as_json:
+        say_json({"command": "video", "exit_code": 0, "report": dataclasses.asdict(report), "runtime": runtime})
+        return
+    reused = "" if report.reused is None else f"  {report.reused:.0%} of the tiles reused"
+    resumed = f" ({report.resumed} from before)" if report.resumed else ""
+    shape = f"{report.width} x {report.height}  {report.frames} pictures{resumed}  {report.codec} {report.format}"
+    line = f"restored  {_shown(str(report.source))} -> {_shown(str(report.target))}  {shape}  {report.seconds:.1f} s{reused}"
+    (note if str(report.target) == PIPE else say)(line)
+
+
+def _shown(path: str) -> str:
+    return "standard stream" if path == PIPE else Path(path).name if len(path) > 60 else path

@@ -1,0 +1,1 @@
+"""Frames one after another: a bounded, ordered pipeline, and what feeds on it."""

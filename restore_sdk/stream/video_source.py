@@ -1,0 +1,267 @@
+"""Videos in: demuxed and decoded by PyAV, upright float pixels with their times out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore_sdk.errors import DeviceUnavailableError
+from restore_sdk.extras import require
+from restore_sdk.stream.errors import VideoReadError
+from restore_sdk.stream.video_facts import VideoFacts, read_facts
+from restore_sdk.stream.video_pixels import PixelReader
+
+STANDARD_INPUT = "-"
+NO_VIDEO = "it is no video, or cut off before its index; check it with a player"
+_LEAST_GAP = Fraction(1, 2)  # seconds that a file may end early before it counts as broken off
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One frame: (H, W, 3) float32 RGB in [0, 1], upright; its time and length in units of the stream's time base."""
+
+    pixels: NDArray[np.float32]
+    pts: int
+    duration: int
+
+
+class VideoSource:
+    """The first video stream of a file, or y4m on standard input.
+
+    decoder  a decoder's name ("h264_cuvid") or a device that decodes ("cuda", "qsv"); None: FFmpeg's own
+
+    Raises VideoReadError, DeviceUnavailableError, MissingExtraError.
+    """
+
+    def __init__(self, path: Path | str, *, decoder: str | None = None) -> None:
+        self._av = require("av", "video")
+        self._path, self._decoder_name = path, decoder
+        self.damaged = 0  # frames that the decoder had to patch up
+        self._open()
+        try:
+            first = next(self._frames, None)
+            if first is None:
+                raise VideoReadError(path, "its video stream has no frame that can be decoded; check it with a player")
+            self.facts: VideoFacts = read_facts(path, self._container, self._stream, first)
+        except BaseException:
+            self.close()
+            raise
+        self.sample = first  # for what only a frame can tell
+        self._pending: list[Any] = [first]
+        self._first_pts: int = first.pts or 0
+        self._pixels = PixelReader(self.facts)
+
+    @property
+    def stream_index(self) -> int:
+        """Of the video stream in its container."""
+        return int(self._stream.index)
+
+    def pictures(self, start: int | None = None, stop: int | None = None, after: int | None = None) -> Iterator[Picture]:
+        """Pictures with start <= pts < stop and pts > after, all in units of the time base; None: no limit.
+
+        Once for each source. Raises VideoReadError where the file breaks off, is damaged, changes its size, or its times do not
+        increase.
+        """
+        limits = [limit for limit in (start, after) if limit is not None]
+        if limits and max(limits) > self._first_pts:
+            self._seek(max(limits))
+        watch = _Watch(self.facts)
+        for frame in self._from_pending():
+            pts, duration = watch.check(frame)
+            if stop is not None and pts >= stop:
+                return
+            if (start is not None and pts < start) or (after is not None and pts <= after):
+                continue
+            self.damaged += bool(frame.is_corrupt)
+            yield Picture(self._pixels.read(frame), pts, duration)
+        watch.check_end(stop)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing. Standard input stays open."""
+        self._frames.close()
+        self._container.close()
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        self._container = self._opened()
+        try:
+            self._stream = self._video_stream()
+            self._stream.thread_type = "AUTO"
+            self._decode = self._decoder()
+        except BaseException:
+            self._container.close()
+            raise
+        self._frames = self._decoded()
+
+    def _opened(self) -> Any:
+        accelerated = {}
+        if self._is_device:
+            accelerated["hwaccel"] = self._av.codec.hwaccel.HWAccel(device_type=self._decoder_name)
+        try:
+            return self._open_container(**accelerated)
+        except (self._av.FFmpegError, RuntimeError) as exc:
+            others = self._other_decoders() if accelerated else []
+            if not others:
+                raise VideoReadError(self._path, _reason(exc)) from exc
+            raise self._no_device(others, exc) from exc
+
+    def _open_container(self, **more: Any) -> Any:
+        if self._path == STANDARD_INPUT:
+            return self._av.open(sys.stdin.buffer, format="yuv4mpegpipe", metadata_errors="replace", **more)
+        return self._av.open(str(self._path), metadata_errors="replace", **more)
+
+    def _other_decoders(self) -> list[str]:
+        """What could decode the file where the device failed; nothing where it is the file that failed."""
+        try:
+            with self._open_container() as container:
+                return decoders_for(container.streams.video[0].codec_context.codec.canonical_name)
+        except (self._av.FFmpegError, IndexError):
+            return []
+
+    @property
+    def _is_device(self) -> bool:
+        return self._decoder_name in self._av.codec.hwaccel.hwdevices_available()
+
+    def _video_stream(self) -> Any:
+        pictures = self._av.stream.Disposition.attached_pic
+        streams = [stream for stream in self._container.streams.video if not stream.disposition & pictures]
+        if not self._container.streams:
+            raise VideoReadError(self._path, NO_VIDEO)
+        if not streams:
+            kinds = sorted({stream.type for stream in self._container.streams})
+            raise VideoReadError(self._path, f"it has no video, only {' and '.join(kinds)}; name a file with pictures")
+        if streams[0].codec_context is None:
+            raise VideoReadError(self._path, "its video codec is unknown to this build of FFmpeg; convert it first")
+        return streams[0]
+
+    def _decoder(self) -> Any:
+        """What turns a packet into frames."""
+        name, context = self._decoder_name, self._stream.codec_context
+        if name is None:
+            return lambda packet: packet.decode()
+        known = decoders_for(context.codec.canonical_name)
+        if self._is_device and context.is_hwaccel:
+            return lambda packet: packet.decode()
+        if self._is_device or name not in known:
+            raise DeviceUnavailableError(
+                name, [other for other in known if other != name], "pass one of these as the decoder, or leave it out"
+            )
+        try:
+            decoder = self._av.codec.CodecContext.create(name, "r")
+            decoder.extradata = context.extradata
+            decoder.open()
+        except (self._av.FFmpegError, ValueError) as exc:
+            raise self._no_device(known, exc) from exc
+        return lambda packet: decoder.decode(packet if packet.size else None)
+
+    def _decoded(self) -> Generator[Any]:
+        at: float | None = None
+        try:
+            for packet in self._container.demux(self._stream):
+                for frame in self._decode(packet):
+                    yield frame
+                    at = frame.time
+        except self._av.FFmpegError as exc:
+            if at is None and self._decoder_name is not None:
+                raise self._no_device(decoders_for(self._stream.codec_context.codec.canonical_name), exc) from exc
+            where = "at its beginning" if at is None else f"after {at:.3f} s; pass an end of {at:.3f} s to restore what is there"
+            raise VideoReadError(self._path, f"it is damaged ({exc.strerror}) {where}") from exc
+
+    def _no_device(self, known: list[str], exc: Exception) -> DeviceUnavailableError:
+        remedy = f"it does not start here ({exc}); leave the decoder out"
+        return DeviceUnavailableError(str(self._decoder_name), [name for name in known if name != self._decoder_name], remedy)
+
+    def _seek(self, pts: int) -> None:
+        """Go to the keyframe before `pts`; to the beginning where the container cannot seek or would skip something."""
+        self._pending = []
+        try:
+            self._container.seek(pts, stream=self._stream, backward=True)
+            self._frames = self._decoded()
+            first = next(self._frames, None)
+        except (self._av.FFmpegError, VideoReadError):
+            first = None
+        if first is not None and first.pts is not None and first.pts <= pts:
+            self._pending = [first]
+            return
+        self.close()
+        self._open()
+
+    def _from_pending(self) -> Iterator[Any]:
+        yield from self._pending
+        self._pending = []
+        yield from self._frames
+
+
+class _Watch:
+    """Looks at every decoded frame for what must not change."""
+
+    def __init__(self, facts: VideoFacts) -> None:
+        self._facts = facts
+        self._last: int | None = None
+        self._ends_at, self._longest = facts.begin, Fraction(0)
+
+    def check(self, frame: Any) -> tuple[int, int]:
+        """Time and length of `frame`, counted on where it has none."""
+        facts = self._facts
+        step = max(1, round(1 / (facts.rate * facts.time_base)))
+        pts = frame.pts if frame.pts is not None else 0 if self._last is None else self._last + step
+        seconds = float(pts * facts.time_base)
+        if self._last is not None and pts <= self._last:
+            remedy = "write the file anew first: ffmpeg -fflags +genpts -i IN -c copy OUT"
+            raise VideoReadError(facts.path, f"its times do not increase at {seconds:.3f} s; {remedy}")
+        turned = facts.rotation % 180 == 90
+        size = (frame.height, frame.width) if turned else (frame.width, frame.height)
+        if size != (facts.width, facts.height):
+            change = f"changes from {facts.width} x {facts.height} to {size[0]} x {size[1]} pixels at {seconds:.3f} s"
+            raise VideoReadError(facts.path, f"its size {change}; restore the parts one by one, with start and end")
+        duration = frame.duration or step
+        self._longest = max(self._longest, duration * facts.time_base)
+        self._last, self._ends_at = pts, (pts + duration) * facts.time_base
+        return pts, duration
+
+    def check_end(self, stop: int | None) -> None:
+        """Raise VideoReadError where the stream ends well before `stop` and what the container says."""
+        end = self._facts.end
+        if end is not None and stop is not None:
+            end = min(end, stop * self._facts.time_base)
+        if end is not None and end - self._ends_at > max(_LEAST_GAP, 3 * self._longest):
+            at = float(self._ends_at)
+            missing = f"it breaks off after {at:.3f} s of {float(end):.3f} s"
+            raise VideoReadError(self._facts.path, f"{missing}; pass an end of {at:.3f} s to restore what is there")
+
+
+def decoders_for(codec: str) -> list[str]:
+    """Names of the decoders of `codec` in this build, those in hardware and the devices that decode it included."""
+    av = require("av", "video")
+    names, devices = [], set()
+    for name in sorted(av.codecs_available):
+        try:
+            decoder = av.Codec(name, "r")
+        except ValueError:
+            continue
+        if decoder.canonical_name == codec:
+            names.append(name)
+            devices |= {config.device_type.name for config in decoder.hardware_configs}
+    return [*names, *(name for name in av.codec.hwaccel.hwdevices_available() if name in devices)]
+
+
+def _reason(exc: Exception) -> str:
+    said = getattr(exc, "strerror", None) or str(exc)
+    if isinstance(exc, FileNotFoundError):
+        return "it does not exist; check the name"
+    if isinstance(exc, OSError):
+        return f"{said}; check the file and its permissions"
+    return f"{said}; {NO_VIDEO}"

@@ -1,0 +1,16 @@
+"""No test of a stream may leave a thread behind."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from stream_threads import threads, until
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    yield
+    gc.collect()
+    until(lambda: not threads())
