@@ -12,6 +12,7 @@ import onnxruntime
 from onnx import ModelProto, NodeProto
 
 CONVOLUTIONS, REFUSED = ("Conv", "ConvTranspose"), ("MatMul", "Gemm", "Einsum")
+QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 Shape = tuple[int, ...]
 
 
@@ -30,10 +31,13 @@ def count_flops(path: Path, height: int, width: int) -> int:
 
 
 def count_parameters(path: Path) -> int:
-    """Values in the floating-point initialisers with at least one axis."""
-    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
-    tensors = onnx.load(path).graph.initializer
-    return sum(math.prod(tensor.dims) for tensor in tensors if tensor.data_type in floats and tensor.dims)
+    """Values in the initialisers with at least one axis, of floating point or of quantised weights; scales and zero points are
+    not parameters."""
+    graph = onnx.load(path).graph
+    scales = {name for node in graph.node if node.op_type in QUANTISERS for name in node.input[1:]}
+    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8)
+    tensors = [tensor for tensor in graph.initializer if tensor.name not in scales]
+    return sum(math.prod(tensor.dims) for tensor in tensors if tensor.data_type in kinds and tensor.dims)
 
 
 def convolution_flops(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
@@ -46,6 +50,8 @@ def convolution_flops(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
 def observed_shapes(model: ModelProto, height: int, width: int) -> dict[str, Shape]:
     """Shapes of all initialisers and of every tensor that a convolution moves, from one run on a (1, C, height, width) image."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    quantised = [node for node in model.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in shapes]
+    shapes |= {node.output[0]: shapes[node.input[0]] for node in quantised}
     names = list(dict.fromkeys(_moved(node) for node in model.graph.node if node.op_type in CONVOLUTIONS))
     probe = ModelProto()
     probe.CopyFrom(model)

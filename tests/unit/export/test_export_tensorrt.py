@@ -117,9 +117,13 @@ def test_fp16_in_name_only_is_an_error_and_nothing_is_written(exported: Exported
 
 @pytest.mark.parametrize("model", sorted(ZOO.glob("*.onnx")), ids=lambda path: path.name)
 def test_bundled_models_build(model: Path, tmp_path: Path) -> None:
-    plan = export_plan(model, tmp_path / "m.plan", RTX)
+    plans = [export_plan(model, tmp_path / f"{name}.plan", RTX) for name in "abc"]
+    plan = plans[0]
     assert plan.size == plan.path.stat().st_size > 10_000
     assert plan.profile.as_json()["max"][2:] == [1024, 1024]
+    assert (plan.engine.precision.half > 0) == (plan.spec.precision == "fp16")
+    assert len({unnumbered(plan.path) for plan in plans}) == 1
+    assert len({plan.sha256 for plan in plans}) < 3  # twice the same bytes, to the last symbol
 
 
 def test_an_older_plan_survives_a_failure(exported: Exported, tmp_path: Path) -> None:
