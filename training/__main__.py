@@ -17,6 +17,11 @@ Resume = Annotated[bool, typer.Option("--resume", help="go on from the run's las
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="delete the run that is in the folder")]
 FastDevRun = Annotated[bool, typer.Option("--fast-dev-run", help="two steps and one validation in runs/NAME-fast-dev")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+METHODS = {  # those of training/methods.py, which takes PyTorch to load
+    "self_supervised": "Denoisers from one noisy observation of each image: R2R, SURE, Neighbor2Neighbor.",
+    "unir": "Restorers from corrupted images alone: an adversary compares measurements, or hidden values are asked back.",
+}
+EXIT_CODES = "Exit codes: 0 done, 1 the training failed, 2 bad input, 130 interrupted (everything is saved; go on with --resume)."
 
 
 @app.callback()
@@ -24,28 +29,30 @@ def methods() -> None:
     """Each method is a sub-command."""
 
 
-@app.command("self_supervised")
-def self_supervised(
-    *,
-    config: Configuration,
-    data: Data = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    fast_dev_run: FastDevRun = False,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
-) -> None:
-    """Denoisers from one noisy observation of each image: R2R, SURE, Neighbor2Neighbor.
+def _add_method(name: str, what: str) -> None:
+    def method(
+        *,
+        config: Configuration,
+        data: Data = None,
+        resume: Resume = False,
+        overwrite: Overwrite = False,
+        fast_dev_run: FastDevRun = False,
+        overrides: Overrides = None,
+        as_json: AsJson = False,
+    ) -> None:
+        try:
+            from training.command import Request, run_command  # noqa: PLC0415 (--help must not wait for PyTorch)
+        except ModuleNotFoundError as exc:
+            typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
+            raise typer.Exit(2) from exc
+        request = Request(name, config, data, tuple(overrides or ()), resume, overwrite, fast_dev_run, as_json)
+        raise typer.Exit(run_command(request))
 
-    Exit codes: 0 done, 1 the training failed, 2 bad input, 130 interrupted (everything is saved; go on with --resume).
-    """
-    try:
-        from training.command import Request, run_command  # noqa: PLC0415 (--help must not wait for PyTorch)
-    except ModuleNotFoundError as exc:
-        typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
-        raise typer.Exit(2) from exc
-    request = Request("self_supervised", config, data, tuple(overrides or ()), resume, overwrite, fast_dev_run, as_json)
-    raise typer.Exit(run_command(request))
+    app.command(name, help=f"{what}\n\n{EXIT_CODES}")(method)
+
+
+for _name, _what in METHODS.items():
+    _add_method(_name, _what)
 
 
 @app.command("degrade")

@@ -12,6 +12,8 @@ from training.engine.config import RunConfig
 from training.engine.fit import Run
 from training.self_supervised.config import SelfSupervisedConfig
 from training.self_supervised.run import make_run as make_self_supervised
+from training.unir.config import UnirConfig
+from training.unir.run import make_run as make_unir
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Method:
 
 METHODS: Mapping[str, Method] = {
     "self_supervised": Method(SelfSupervisedConfig, make_self_supervised, "denoisers from one noisy observation of each image"),
+    "unir": Method(UnirConfig, make_unir, "restorers from corrupted images alone, by an adversary that compares measurements"),
 }
 
 

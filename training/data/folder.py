@@ -84,6 +84,13 @@ def load_folders(folders: Sequence[Path], *, min_side: int, max_bytes: int | Non
     return found
 
 
+def split(count: int, every: int) -> tuple[list[int], list[int]]:
+    """Indices for training and for validation: every `every`-th image is held out, at least one on each side."""
+    held_out = [index for index in range(count) if index % every == every - 1] or [count - 1]
+    kept = [index for index in range(count) if index not in set(held_out)]
+    return kept or held_out, held_out
+
+
 def _check_memory(taken: int, most: int | None, count: int) -> None:
     if most is not None and taken > most:
         raise DataError(

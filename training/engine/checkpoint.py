@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from training.engine.files import replacing
 from training.networks.table import build_network
@@ -28,10 +30,25 @@ class CheckpointError(ValueError):
 
 
 def save_network(path: Path, network: nn.Module, card: Mapping[str, Any]) -> None:
-    """Write weights and card to `path` (created or replaced whole). card["network"] must rebuild it through build_network."""
-    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    """Write weights and card to `path` (created or replaced whole). card["network"] must rebuild it through build_network.
+
+    Parametrisations, such as spectral normalisation, are folded into the weights that they stand for.
+    """
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in folded(network).items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(weights, metadata={CARD_KEY: json.dumps(dict(card), sort_keys=True)}))
+
+
+def folded(network: nn.Module) -> dict[str, Tensor]:
+    """The weights of `network` in eval mode, as if it had no parametrisations."""
+    network = deepcopy(network).eval()  # in training mode, to look at a spectral-normalised weight changes it
+    weights: dict[str, Tensor] = network.state_dict()
+    for path, module in network.named_modules():
+        if parametrize.is_parametrized(module):
+            prefix = f"{path}." if path else ""
+            weights = {name: value for name, value in weights.items() if not name.startswith(f"{prefix}parametrizations.")}
+            weights |= {prefix + name: getattr(module, name) for name in module.parametrizations}
+    return weights
 
 
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:

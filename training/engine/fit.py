@@ -65,9 +65,12 @@ def fast_dev(config: Config) -> Config:
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential moving average whose memory grows to `decay`, so that a short run is not stuck at its initial weights."""
+    """Exponential moving average whose memory grows to `decay`, so that a short run is not stuck at its initial weights.
+    Counters, such as that of batch norm, have no average."""
 
     def average(mean: Tensor, value: Tensor, updates: Tensor | int) -> Tensor:
+        if not mean.is_floating_point():
+            return value
         count = float(updates)
         return mean.lerp(value, 1.0 - min(decay, (1.0 + count) / (10.0 + count)))
 

@@ -46,7 +46,7 @@ class Recorder(lightning.Callback):
         interrupted = self._interrupted(trainer)
         last = self._agreed(trainer, self._run.budget.spent)
         if interrupted or last or pl_module.device.type == "cpu" or trainer.global_step % LOOK_EVERY == 0:
-            self._check_loss(outputs["loss"])
+            self._check_loss(outputs)
         if interrupted or last:
             self._save(trainer)
         if interrupted:
@@ -78,9 +78,13 @@ class Recorder(lightning.Callback):
     def _leave(self) -> None:
         raise TrainingInterrupted(self._run.folder, self._run.budget.steps, self._signal or signal.SIGINT)
 
-    def _check_loss(self, loss: Tensor) -> None:
+    def _check_loss(self, outputs: Mapping[str, Any]) -> None:
+        """outputs["terms"], where a method has several, are looked at one by one so that the message can name the culprits."""
+        loss = outputs["loss"]
         if not torch.isfinite(loss):
-            raise DivergedError(f"the loss is {loss.item()}", self._run.budget.steps, self._run.folder)
+            culprits = [name for name, term in outputs.get("terms", {}).items() if not torch.isfinite(term)]
+            named = f" because of {', '.join(culprits)}" if culprits else ""
+            raise DivergedError(f"the loss is {loss.item()}{named}", self._run.budget.steps, self._run.folder)
 
     def _save(self, trainer: lightning.Trainer) -> None:
         if not trainer.is_global_zero:

@@ -7,9 +7,15 @@ from typing import Any
 
 from torch import nn
 
+from training.networks.filling_unet import FillingUNet
 from training.networks.unet import ResidualUNet
+from training.networks.unir_resnet import UnirResNet
 
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"residual_unet": ResidualUNet}
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
+    "residual_unet": ResidualUNet,
+    "filling_unet": FillingUNet,
+    "unir_resnet": UnirResNet,
+}
 
 
 def build_network(description: Mapping[str, Any]) -> nn.Module:

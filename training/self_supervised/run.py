@@ -12,15 +12,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from training.data.crops import CropOptions, CropStream, Observation
-from training.data.folder import Folder, load_folders
+from training.data.folder import Folder, load_folders, split
 from training.data.noise import as_planes, estimate_sigma, observe
 from training.engine.budget import Budget
 from training.engine.fit import Run
 from training.engine.metrics_log import Curves
+from training.engine.sample_grid import SampleGrid
 from training.self_supervised import network
 from training.self_supervised.config import DataConfig, SelfSupervisedConfig
 from training.self_supervised.module import SelfSupervisedModule
-from training.self_supervised.validation import PANELS, HeldOut, SampleGrid
+from training.self_supervised.validation import PANELS, HeldOut, panels
 
 NOISE_IN_WORDS = {
     "frozen": "one frozen realisation of Gaussian noise for each image",
@@ -37,13 +38,6 @@ def make_observation(folder: Folder, index: int, config: SelfSupervisedConfig) -
         return Observation(planes, estimate_sigma(planes))
     noisy, sigma = observe(image, config.trainer.seed, index, data.sigma)
     return Observation(noisy, sigma, as_planes(image) if keeps_clean(config) else None)
-
-
-def split(count: int, every: int) -> tuple[list[int], list[int]]:
-    """Indices for training and for validation: every `every`-th image is held out, at least one on each side."""
-    held_out = [index for index in range(count) if index % every == every - 1] or [count - 1]
-    kept = [index for index in range(count) if index not in set(held_out)]
-    return kept or held_out, held_out
 
 
 def make_run(config: SelfSupervisedConfig) -> Run:
@@ -63,7 +57,7 @@ def make_run(config: SelfSupervisedConfig) -> Run:
         card=lambda: make_card(config, budget, len(kept), skipped),
         batches=CropStream([make_observation(folder, index, config) for index in kept], crop_options(config)),
         validation=DataLoader(hold_out(folder, held_out, config, built), batch_size=1),
-        callbacks=[SampleGrid(config.folder), Curves(config.folder, PANELS)],
+        callbacks=[SampleGrid(config.folder, panels), Curves(config.folder, PANELS)],
         summary=f"{len(kept)} images to train on, {len(held_out)} held out, {skipped} skipped",
     )
 

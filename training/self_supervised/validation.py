@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-import cv2
 import lightning
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from training.data.noise import Planes, estimate_sigma
-from training.engine.files import replacing
 from training.engine.metrics_log import Panel
-from training.engine.run_folder import SAMPLES
 from training.self_supervised.losses import divergence, per_image_mean
 
 LEVELS = (5.0, 15.0, 25.0, 50.0)  # sigma, units of 1/255
-GRID_LEVEL, GRID_IMAGES, GRID_SIDE = 25.0, 4, 192
+GRID_LEVEL = 25.0  # sigma of the sample grid
 LARGEST_SIDE = 512  # pixels; of larger held-out images the centre is measured
 PANELS = (
     Panel("training loss", "train/loss", logarithmic=True),
@@ -97,46 +92,8 @@ def estimate_error(network: nn.Module, noisy: Tensor, restored: Tensor, sigma: T
     return ((restored - noisy) ** 2).mean() - (sigma**2).mean() + 2 * (sigma**2).mean() * trace, trace
 
 
-def sample_row(panels: Sequence[Tensor]) -> NDArray[np.uint8]:
-    """One row of the sample grid: the centres of (1, 3, H, W) images side by side, as uint8 BGR."""
-    height, width = panels[0].shape[-2:]
-    side = min(GRID_SIDE, height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    row = torch.cat([panel[0, :, top : top + side, left : left + side].clamp(0, 1) for panel in panels], 2)
-    pixels = np.rint(row.permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
-    padded = np.pad(pixels, ((0, 0), (0, len(panels) * (GRID_SIDE - side)), (0, 0)))
-    return np.ascontiguousarray(padded[:, :, ::-1])
-
-
-class SampleGrid(lightning.Callback):
-    """Writes samples/<step>.png at each validation: noisy | restored | reference, without the last for measured images."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / SAMPLES
-        self._rows: list[NDArray[np.uint8]] = []
-
-    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._rows = []
-
-    def on_validation_batch_end(  # noqa: PLR0917 (Lightning's signature)
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if len(self._rows) >= GRID_IMAGES:
-            return
-        reference = [batch["clean"]] if "clean" in batch else []
-        noisy = batch["clean"] + GRID_LEVEL / 255.0 * batch["noise"] if "clean" in batch else batch["noisy"]
-        self._rows.append(sample_row([noisy, pl_module(noisy), *reference]))
-
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if not self._rows or not trainer.is_global_zero:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        encoded = cv2.imencode(".png", np.concatenate(self._rows))[1]
-        with replacing(self._folder / f"{trainer.global_step:07d}.png") as temporary:
-            temporary.write_bytes(encoded.tobytes())
+def panels(module: lightning.LightningModule, batch: Batch) -> list[Tensor]:
+    """A row of the sample grid: noisy | restored | reference, without the last for measured images."""
+    reference = [batch["clean"]] if "clean" in batch else []
+    noisy = batch["clean"] + GRID_LEVEL / 255.0 * batch["noise"] if "clean" in batch else batch["noisy"]
+    return [noisy, module(noisy), *reference]

@@ -123,7 +123,8 @@ def test_bundled_models_build(model: Path, tmp_path: Path) -> None:
     assert plan.profile.as_json()["max"][2:] == [1024, 1024]
     assert (plan.engine.precision.half > 0) == (plan.spec.precision == "fp16")
     assert len({unnumbered(plan.path) for plan in plans}) == 1
-    assert len({plan.sha256 for plan in plans}) < 3  # twice the same bytes, to the last symbol
+    if plan.spec.precision != "int8":  # whose builds differ in the numbers of symbols almost every time
+        assert len({plan.sha256 for plan in plans}) < 3  # twice the same bytes, to the last symbol
 
 
 def test_an_older_plan_survives_a_failure(exported: Exported, tmp_path: Path) -> None:
