@@ -59,6 +59,10 @@ GATES: tuple[Gate, ...] = (
     Gate("video", "memory_growth", "at most", 20.0, "MB", "must"),
     Gate("video", "opencv_loop_over_pipeline", "at least", 1.0, "x", "aim"),
     Gate("video", "probe_variation", "at most", 10.0, "%", "must"),
+    Gate("dip", "gap_mean", "at most", 0.5, "dB", "must"),
+    Gate("dip", "gap_largest", "at most", 1.2, "dB", "must"),
+    Gate("dip", "inpaint_over_opencv_least", "at least", 0.0, "dB", "must"),
+    Gate("dip", "deepinv_seconds_over_ours_least", "at least", 1.0, "x", "must"),
 )
 
 

@@ -14,6 +14,7 @@ ORDER = {
     "latency": "Overhead and speed: `python benchmarks/latency.py`",
     "tiling": "Exact tiles: `python benchmarks/tiling.py`",
     "memory": "Peak memory: `python benchmarks/memory.py`",
+    "dip": "Deep Image Prior: `python benchmarks/dip.py`",
     "video": "Video: `python benchmarks/video.py`",
 }
 INTRODUCTION = """\

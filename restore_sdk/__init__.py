@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from restore_sdk.backends.base import Backend
     from restore_sdk.backends.function import FunctionBackend
+    from restore_sdk.dip.options import DipOptions
     from restore_sdk.errors import (
         BackendError,
         DeviceMemoryError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from restore_sdk.options import TileOptions
     from restore_sdk.restorer import Restorer
     from restore_sdk.spec import ModelSpec
+    from restore_sdk.stream.errors import StreamError
     from restore_sdk.zoo.registry import list_models
 
 __version__ = "0.1.0"
@@ -52,6 +54,7 @@ __all__ = [
     "BackendError",
     "DeviceMemoryError",
     "DeviceUnavailableError",
+    "DipOptions",
     "EngineBuildError",
     "FileReport",
     "FunctionBackend",
@@ -74,6 +77,7 @@ __all__ = [
     "RestoreWarning",
     "Restorer",
     "RestorerClosedError",
+    "StreamError",
     "TileOptions",
     "TilingError",
     "list_models",
@@ -81,10 +85,12 @@ __all__ = [
 
 _HOMES = {
     "Backend": "restore_sdk.backends.base",
+    "DipOptions": "restore_sdk.dip.options",
     "FileReport": "restore_sdk.image_files",
     "FunctionBackend": "restore_sdk.backends.function",
     "ModelSpec": "restore_sdk.spec",
     "Restorer": "restore_sdk.restorer",
+    "StreamError": "restore_sdk.stream.errors",
     "TileOptions": "restore_sdk.options",
     "list_models": "restore_sdk.zoo.registry",
 }  # every other public name is an error

@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from restore_sdk.errors import DeviceMemoryError
+from restore_sdk.errors import DeviceMemoryError, MaskError, OptionsError
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
 from restore_sdk.image.plain import planes_of, restored_of
 from restore_sdk.image.validation import warn_of_scale
 from restore_sdk.options import ChannelOrder, TileOptions
-from restore_sdk.spec import ModelSpec
+from restore_sdk.spec import LARGEST_SIDE, ModelSpec
 from restore_sdk.tiling.choice import Planner
 from restore_sdk.tiling.pipelined import walk_many
 from restore_sdk.tiling.plan import Span, TilePlan
@@ -70,6 +71,13 @@ class HostImages:
         work = partial(_walk, job=job, infer=infer, infer_many=infer_many)
         replan, batch = replanner(self.plan, layout.height, layout.width, options), 1 if options is None else options.batch
         return job.restored, self.recovery.run(plan, work, replan=replan, batch=batch, on_tile=on_tile)
+
+    def shapes(self, shape: tuple[int, int], options: TileOptions | None) -> list[tuple[int, int, int, int]]:
+        """What an image of `shape`, (height, width) in pixels, is given to the backend as: (N, C, H, W). Raises OptionsError."""
+        plan = self.plan(*_checked_shape(shape), options)
+        batches = {1, 1 if options is None else min(options.batch, plan.count)}
+        heights, widths = ({span.outer for span in spans} for spans in (plan.rows, plan.columns))
+        return sorted(product(batches, {self._spec.channels}, heights, widths))
 
     def _at_once(self, image: Image, layout: Layout, plan: TilePlan, infer: Infer, clip: bool) -> Image:
         """What walk() does for a plan of one tile, without its bookkeeping."""
@@ -125,3 +133,17 @@ def many_in_range(infer_many: InferMany, value_range: tuple[float, float]) -> In
         return infer_many
     least, width = np.float32(value_range[0]), np.float32(value_range[1] - value_range[0])
     return lambda batches: ((restored - least) / width for restored in infer_many(batch * width + least for batch in batches))
+
+
+def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    sides = shape if isinstance(shape, tuple | list) else ()
+    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides):
+        raise OptionsError("shape", shape, f"(height, width), integers from 1 to {LARGEST_SIDE} pixels")
+    return shape
+
+
+def refuse_mask(spec: ModelSpec) -> None:
+    """Raise MaskError for a mask that the model does not take, or one that it needs."""
+    if "mask" not in spec.inputs:
+        raise MaskError(f"model {spec.name!r} takes no mask; leave it out, or choose a model that fills in pixels")
+    raise MaskError(f"model {spec.name!r} needs a mask, which this release cannot feed; upgrade restore-sdk")

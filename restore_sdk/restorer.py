@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import product
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,11 +20,13 @@ from restore_sdk.backends.engine_source import Build
 from restore_sdk.backends.opening import open_backend
 from restore_sdk.cuda.arrays import is_device_array
 from restore_sdk.device_images import restore_on_device
-from restore_sdk.errors import MaskError, OptionsError, RestorerClosedError
-from restore_sdk.host_images import HostImages, Image, InferMany, TileCallback, in_range, many_in_range
+from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip_images import DipImages, is_dip
+from restore_sdk.errors import OptionsError, RestorerClosedError
+from restore_sdk.host_images import HostImages, Image, InferMany, TileCallback, in_range, many_in_range, refuse_mask
 from restore_sdk.image_files import FileReport, MetadataChoice, restore_image_file
 from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
-from restore_sdk.spec import LARGEST_SIDE, ModelSpec
+from restore_sdk.spec import ModelSpec
 from restore_sdk.stream.frames import DEFAULT_QUEUE, FrameStream, Policy, stream_frames
 from restore_sdk.stream.reuse import ReusedTiles
 from restore_sdk.tiling.plan import TilePlan
@@ -57,6 +58,7 @@ class Restorer:
     finite         values of a TensorRT engine that are NaN or infinite (an overflow of FP16): "raise" BackendError, "fallback" to
                    FP32, or "ignore" them
     on_progress    called with (fraction, what is being done) while an engine builds
+    dip            how "dip-denoise", "dip-inpaint", "dip-super-resolve" and "dip-deblur" are fitted to each image (extra [dip])
 
     Raises ModelError, BackendError, OptionsError, MissingExtraError.
     """
@@ -74,6 +76,7 @@ class Restorer:
         build: Build = "wait",
         finite: Finite = "raise",
         on_progress: OnProgress | None = None,
+        dip: DipOptions | None = None,
     ) -> None:
         if channel_order not in get_args(ChannelOrder):
             raise OptionsError("channel_order", channel_order, "'rgb' or 'bgr'")
@@ -81,7 +84,10 @@ class Restorer:
             raise OptionsError("clip", clip, "True or False")
         self._tile, self._order, self._clip = tile_options(tile), channel_order, clip
         self._owned = isinstance(model, str | os.PathLike)
-        if isinstance(model, str | os.PathLike):
+        self._dip = DipImages(str(model), dip, device=device, threads=threads) if is_dip(model) else None
+        if self._dip is not None:
+            model = self._dip
+        elif isinstance(model, str | os.PathLike):
             path, sha256 = find_model(model)
             model = open_backend(
                 path,
@@ -135,8 +141,8 @@ class Restorer:
         The other arguments stand for the constructor's on this call. Returns a new array of the same dtype and channels,
         (H * scale, W * scale). Raises ImageError, MaskError, OptionsError, TilingError, BackendError, RestorerClosedError.
         """
-        if mask is not None or self._takes_mask:
-            self._check_mask(mask)
+        if self._dip is None and (mask is not None or self._takes_mask):
+            refuse_mask(self._spec)
         order, clip = self._order if channel_order is None else channel_order, self._clip if clip is None else clip
         if type(image) is not np.ndarray and is_device_array(image):
             on_device = partial(restore_on_device, image, self._opened(), self._host.plan, self._host.recovery)
@@ -147,7 +153,7 @@ class Restorer:
             return restored  # type: ignore[no-any-return]
         if stream is not None:
             raise OptionsError("stream", stream, "None for an array that is not on a GPU")
-        return self._restore(image, order, clip, self._options(tile), on_tile)[0]
+        return self._restore(image, order, clip, self._options(tile), on_tile, mask=mask)[0]
 
     __call__ = restore
 
@@ -176,6 +182,7 @@ class Restorer:
         quality: int | None = None,
         tile: TileChoice | EllipsisType = ...,
         on_tile: TileCallback | None = None,
+        mask: NDArray[Any] | None = None,
     ) -> FileReport:
         """Restore an image file into another, in the format that the target's suffix names.
 
@@ -187,7 +194,7 @@ class Restorer:
         """
         self._opened()
         options = self._options(tile)
-        restore = lambda pixels: self._restore(pixels, "rgb", self._clip, options, on_tile)  # noqa: E731
+        restore = lambda pixels: self._restore(pixels, "rgb", self._clip, options, on_tile, mask=mask)  # noqa: E731
         return restore_image_file(source, target, restore, overwrite=overwrite, metadata=metadata, quality=quality)
 
     def stream(
@@ -228,10 +235,9 @@ class Restorer:
         Raises OptionsError, TilingError, BackendError, RestorerClosedError.
         """
         backend = self._opened()
-        plan = self._host.plan(*_checked_shape(shape), self._tile)
-        batches = {1, 1 if self._tile is None else min(self._tile.batch, plan.count)}
-        heights, widths = ({span.outer for span in spans} for spans in (plan.rows, plan.columns))
-        backend.warm_up(sorted(product(batches, {self._spec.channels}, heights, widths)))
+        if self._dip is not None:
+            return
+        backend.warm_up(self._host.shapes(shape, self._tile))
 
     def report(self) -> dict[str, object]:
         """What really runs, as JSON types: the backend's own report, the SDK's version and settings, and the tile plan of the
@@ -263,8 +269,20 @@ class Restorer:
         self.close()
 
     def _restore(
-        self, image: Image, order: ChannelOrder, clip: bool, options: TileOptions | None, on_tile: TileCallback | None
+        self,
+        image: Image,
+        order: ChannelOrder,
+        clip: bool,
+        options: TileOptions | None,
+        on_tile: TileCallback | None,
+        *,
+        mask: NDArray[Any] | None = None,
     ) -> tuple[Image, TilePlan]:
+        if self._dip is not None:
+            self._opened()
+            made = self._dip.restore(image, mask, order=order, clip=clip, on_tile=on_tile)
+            self._last_plan = self._dip.plan(*image.shape[:2])
+            return made.image, self._last_plan
         infer = in_range(self._opened().infer, self._spec.value_range)
         restored, plan = self._host.restore(image, infer, self._many, order=order, clip=clip, options=options, on_tile=on_tile)
         self._last_plan = plan
@@ -278,15 +296,3 @@ class Restorer:
         if backend is None:
             raise RestorerClosedError
         return backend
-
-    def _check_mask(self, mask: NDArray[Any] | None) -> None:
-        if not self._takes_mask:
-            raise MaskError(f"model {self._spec.name!r} takes no mask; leave it out, or choose a model that fills in pixels")
-        raise MaskError(f"model {self._spec.name!r} needs a mask, which this release cannot feed; upgrade restore-sdk")
-
-
-def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    sides = shape if isinstance(shape, tuple | list) else ()
-    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides):
-        raise OptionsError("shape", shape, f"(height, width), integers from 1 to {LARGEST_SIDE} pixels")
-    return shape

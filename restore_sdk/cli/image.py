@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from restore_sdk.cli import dip_flags
 from restore_sdk.cli.console import errors_reported
 from restore_sdk.cli.flags import Building, Debug, FinitePolicy, Json, Metadata, Settings
 from restore_sdk.options import TileChoice, tile_options
@@ -74,6 +75,16 @@ def image(
     threads: Threads = None,
     build: Build = Building.WAIT,
     finite: Finite = FinitePolicy.RAISE,
+    mask: dip_flags.MaskFile = None,
+    kernel: dip_flags.KernelText = None,
+    sigma: dip_flags.Sigma = None,
+    scale: dip_flags.ScaleFactor = None,
+    width: dip_flags.WidthFlag = None,
+    stopping: dip_flags.StoppingFlag = None,
+    max_iterations: dip_flags.MaxIterations = None,
+    max_seconds: dip_flags.MaxSeconds = None,
+    seed: dip_flags.Seed = None,
+    trace: dip_flags.TraceFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -84,7 +95,16 @@ def image(
         opening = {"model": model, "backend": backend, "device": device, "threads": threads, "build": build, "finite": finite}
         writing = {"metadata": metadata, "overwrite": overwrite, "compare": compare, "quality": quality}
         settings = Settings(tile=tile_choice(tile), **opening, **writing)  # type: ignore[arg-type]
-        code = restore_images(inputs, out, settings, as_json=as_json, debug=debug)
+        budget = {"max_iterations": max_iterations, "max_seconds": max_seconds, "seed": seed}
+        shape = {"mask": mask, "kernel": kernel, "sigma": sigma, "scale": scale, "width": width}
+        flags = dip_flags.DipFlags(stopping=stopping, trace=trace, **shape, **budget)  # type: ignore[arg-type]
+        if model.startswith("dip-"):
+            from restore_sdk.cli.dip import restore_dip  # noqa: PLC0415 the same
+
+            code = restore_dip(inputs, out, settings, flags, as_json=as_json, debug=debug)
+        else:
+            flags.check_unused(model)
+            code = restore_images(inputs, out, settings, as_json=as_json, debug=debug)
     raise typer.Exit(code)
 
 

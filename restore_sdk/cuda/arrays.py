@@ -7,7 +7,10 @@ https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html (version 3
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from types import TracebackType
 from typing import Any
 
@@ -16,21 +19,39 @@ import numpy as np
 from restore_sdk.cuda import dlpack
 from restore_sdk.cuda.dlpack import CPU, CUDA, MANAGED
 from restore_sdk.cuda.launching import LEGACY, NO_SYNC, DeviceMemory, Launcher
-from restore_sdk.errors import DeviceUnavailableError, ImageShapeError, ImageTypeError, OptionsError
+from restore_sdk.errors import DeviceUnavailableError, ImageShapeError, ImageTypeError, OptionsError, RestoreError
 
 DTYPES = {dtype.str: dtype for dtype in map(np.dtype, ("|u1", "<u2", "<f2", "<f4"))}
 WANTED = "uint8, uint16, float16 or float32"
+MOST_BYTES = 1 << 48  # of one array; what claims more is nonsense
+# What an object of someone else's may raise that does not keep to its protocol, or what comes of its nonsense
+BROKEN = (ArithmeticError, AttributeError, BufferError, LookupError, RuntimeError, TypeError, ValueError)
 STREAM = "None, the handle of a CUDA stream as an integer, or a stream of torch, CuPy or cuda-core"
 
 
 def is_device_array(image: object) -> bool:
-    """Whether `image` lies on a CUDA device and says so by either protocol."""
-    if type(image) is np.ndarray:
+    """Whether `image` lies on a CUDA device and says so by either protocol; one that raises when asked does not."""
+    if type(image) is np.ndarray or isinstance(image, type):
         return False
-    device = getattr(image, "__dlpack_device__", None)
-    if device is not None and int(device()[0]) in {CUDA, MANAGED}:
-        return True
-    return hasattr(image, "__cuda_array_interface__")
+    try:
+        device = getattr(image, "__dlpack_device__", None)
+        if device is not None and int(device()[0]) in {CUDA, MANAGED}:
+            return True
+        return hasattr(image, "__cuda_array_interface__")
+    except BROKEN:
+        return False
+
+
+@contextmanager
+def _asked(image: object) -> Iterator[None]:
+    """What `image` raises, or what its nonsense leads to, as ImageTypeError."""
+    try:
+        yield
+    except RestoreError:
+        raise
+    except BROKEN as exc:
+        what = f"a {type(image).__name__} that cannot be shared ({type(exc).__name__}: {exc})"
+        raise ImageTypeError(what, "an array that keeps to DLPack or __cuda_array_interface__", "pass a numpy array") from exc
 
 
 def stream_handle(stream: object, image: object = None) -> int:
@@ -40,12 +61,16 @@ def stream_handle(stream: object, image: object = None) -> int:
     on, the one that __cuda_array_interface__ names, else the legacy default stream. Raises OptionsError.
     """
     if stream is None:
-        return _own_stream(image)
+        with _asked(image):
+            return _own_stream(image)
     handle = stream
-    if hasattr(stream, "__cuda_stream__"):
-        handle = stream.__cuda_stream__()[1]
-    for name in ("cuda_stream", "ptr"):  # torch's and CuPy's older ones
-        handle = getattr(stream, name, handle)
+    try:
+        if hasattr(stream, "__cuda_stream__"):
+            handle = stream.__cuda_stream__()[1]
+        for name in ("cuda_stream", "ptr"):  # torch's and CuPy's older ones
+            handle = getattr(stream, name, handle)
+    except BROKEN as exc:
+        raise OptionsError("stream", stream, STREAM) from exc
     if isinstance(handle, bool) or not isinstance(handle, int) or handle < 0:
         raise OptionsError("stream", stream, STREAM)
     return handle or LEGACY
@@ -58,8 +83,16 @@ def _own_stream(image: object) -> int:
     if torch is not None and isinstance(image, torch.Tensor):
         return int(torch.cuda.current_stream(image.device).cuda_stream) or LEGACY
     if hasattr(image, "__cuda_array_interface__"):
-        return image.__cuda_array_interface__.get("stream") or LEGACY
+        return _ready(image.__cuda_array_interface__.get("stream")) or LEGACY
     return LEGACY
+
+
+def _ready(stream: object) -> int | None:
+    """The stream that __cuda_array_interface__ names, None where nothing is to be waited for."""
+    if stream is None or (isinstance(stream, int) and stream > 0):
+        return stream
+    got = f"an array ready on stream {stream!r}, which the protocol forbids"
+    raise ImageTypeError(got, "1, 2 or a handle", "name the stream")
 
 
 def device_index(image: Any) -> int | None:
@@ -98,7 +131,7 @@ def import_array(image: Any, stream: int, launcher: Launcher) -> DeviceView:
     Nothing is copied. Raises ImageTypeError and ImageShapeError for what no image can be, DeviceUnavailableError for an array of
     another GPU than the launcher's, BackendError.
     """
-    with launcher.current("borrowing an array"):
+    with launcher.current("borrowing an array"), _asked(image):
         through = _from_dlpack if hasattr(image, "__dlpack__") else _from_interface
         view = through(image, stream, launcher)
     try:
@@ -140,11 +173,10 @@ def _from_interface(image: Any, stream: int, launcher: Launcher) -> DeviceView:
         what = "a masked array" if dtype else f"of type {interface['typestr']}"
         raise ImageTypeError(what, WANTED, "convert it on its device")
     pointer, shape = int(interface["data"][0]), tuple(map(int, interface["shape"]))
+    _check_shape(pointer, shape, dtype.itemsize)
     index = launcher.device_of(pointer) if pointer else launcher.index
     _check_device(index, launcher)
-    ready = interface.get("stream")
-    if ready == 0:
-        raise ImageTypeError("an array ready on stream 0, which the protocol forbids", "1, 2 or a handle", "name the stream")
+    ready = _ready(interface.get("stream"))
     if ready is not None and ready != stream:
         launcher.order(stream, ready)
     strides = interface.get("strides")
@@ -167,9 +199,19 @@ def _check_device(index: int, launcher: Launcher) -> None:
 
 def _check(view: DeviceView, launcher: Launcher) -> None:
     _check_device(view.device_index, launcher)
+    _check_shape(view.pointer, view.shape, view.dtype.itemsize)
+    if len(view.strides) != len(view.shape):
+        raise ImageShapeError(view.shape, f"as many axes as it has strides, {len(view.strides)}", "copy it on its device")
     misplaced = [place for place in (view.pointer, *view.strides) if place % view.dtype.itemsize]
     if misplaced:
         raise ImageShapeError(view.shape, f"elements on multiples of {view.dtype.itemsize} bytes", "copy it on its device")
+
+
+def _check_shape(pointer: int, shape: tuple[int, ...], itemsize: int) -> None:
+    """Raise ImageShapeError for what no array in memory can be."""
+    nbytes = prod(shape) * itemsize
+    if min(shape, default=0) < 0 or nbytes > MOST_BYTES or pointer < 0 or (nbytes and not pointer):
+        raise ImageShapeError(shape, f"an array in memory (it says: {nbytes} bytes at {pointer:#x})", "copy it on its device")
 
 
 class DeviceArray:

@@ -28,7 +28,7 @@ from restore_sdk.cuda.memory import (
     out_of_memory,
     own,
 )
-from restore_sdk.errors import BackendError, MissingExtraError
+from restore_sdk.errors import BackendError
 from restore_sdk.extras import require
 
 EXTRA = "tensorrt"

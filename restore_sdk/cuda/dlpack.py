@@ -17,6 +17,7 @@ from typing import Any
 CPU, CUDA, MANAGED = 1, 2, 13  # DLDeviceType
 VERSION = (1, 1)  # of what we write; any 1.x is read
 READ_ONLY = 1
+MOST_AXES = 64  # as in numpy
 CODES = MappingProxyType({"u": 1, "f": 2})  # numpy kind -> DLDataTypeCode
 KINDS = MappingProxyType({0: "i", 1: "u", 2: "f", 4: "bfloat", 5: "c", 6: "b"})
 NAMES = MappingProxyType({True: (b"dltensor_versioned", b"used_dltensor_versioned"), False: (b"dltensor", b"used_dltensor")})
@@ -112,6 +113,9 @@ def _checked(managed: Any, address: int, versioned: bool) -> Tensor:
     if tensor.dtype.lanes != 1 or tensor.dtype.bits % 8:
         release()
         raise BufferError(f"elements of {tensor.dtype.lanes} x {tensor.dtype.bits} bits")
+    if not 0 <= tensor.ndim <= MOST_AXES or (tensor.ndim and not tensor.shape):
+        release()
+        raise BufferError(f"{tensor.ndim} axes and {'a' if tensor.shape else 'no'} shape")
     return Tensor(
         (tensor.data or 0) + tensor.byte_offset,
         tuple(tensor.shape[: tensor.ndim]),

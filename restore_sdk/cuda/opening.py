@@ -21,8 +21,8 @@ CUDA: Mapping[str, Callable[[int], Device]] = MappingProxyType(
 def open_device(index: int = 0, *, implementation: str = "auto") -> Device:
     """GPU `index` on its primary context, which torch, ONNX Runtime and TensorRT share.
 
-    implementation: "cuda-core", "pycuda", "torch", "auto" for the first of them that is installed, or "numpy": host memory, never chosen
-    unasked. Raises DeviceUnavailableError where there is no driver or no such GPU, MissingExtraError, BackendError.
+    implementation: "cuda-core", "pycuda", "torch", "auto" for the first of them that is installed, or "numpy": host memory,
+    never chosen unasked. Raises DeviceUnavailableError where there is no driver or no such GPU, MissingExtraError, BackendError.
     """
     if implementation not in {*CUDA, "auto", "numpy"}:
         raise OptionsError("implementation", implementation, f"one of {', '.join([*CUDA, 'auto', 'numpy'])}")

@@ -1,0 +1,131 @@
+"""The images and protocols that Deep Image Prior is measured on, and how a result is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.images import FloatPixels, as_float, read_pixels
+from benchmarks.metrics import psnr, ssim
+from benchmarks.peers.classical import opencv_nl_means
+from restore_sdk.degradations import Downsample, seeded
+from restore_sdk.dip.options import Task
+
+SIGMA, SCALE, BORDER = 25, 4, 4  # of 255; of super-resolution; pixels that are not scored there
+LUMA = np.array([65.481, 128.553, 24.966], np.float32) / 255  # BT.601 in video range, as super-resolution is scored
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One image and what is done to it."""
+
+    name: str
+    task: Task
+    image: str
+    mask: str | None = None  # white is kept, as in the paper's files
+
+
+CASES: Mapping[str, Case] = {
+    case.name: case
+    for case in (
+        Case("denoise-f16", "dip-denoise", "deep_image_prior/denoising/F16_GT.png"),
+        Case("inpaint-kate", "dip-inpaint", "deep_image_prior/inpainting/kate.png", "deep_image_prior/inpainting/kate_mask.png"),
+        Case(
+            "inpaint-library",
+            "dip-inpaint",
+            "deep_image_prior/inpainting/library.png",
+            "deep_image_prior/inpainting/library_mask.png",
+        ),
+        Case("sr4-zebra", "dip-super-resolve", "deep_image_prior/sr/zebra_GT.png"),
+        *(
+            Case(f"sr4-{name}", "dip-super-resolve", f"set5/{name}_GT.bmp")
+            for name in ("baby", "bird", "butterfly", "head", "woman")
+        ),
+        *(
+            Case(f"sr4-set14-{name}", "dip-super-resolve", f"set14/{name}.bmp")
+            for name in ("barbara", "face", "lenna", "man", "monarch", "pepper", "zebra")
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A case at hand: (H, W, 3) float32 in [0, 1]; `known` is True where a pixel was measured."""
+
+    case: Case
+    clean: FloatPixels
+    measured: FloatPixels
+    known: NDArray[np.bool_] | None
+
+    def finished(self, restored: FloatPixels) -> FloatPixels:
+        """What a user gets of a network's answer: limited to [0, 1], known pixels as they were."""
+        restored = np.clip(restored, 0, 1)
+        return restored if self.known is None else np.where(self.known[..., None], self.measured, restored)
+
+    def psnr(self, restored: FloatPixels) -> float:
+        """dB; of super-resolution on luma without the border."""
+        return psnr(*self._scored(restored))
+
+    def ssim(self, restored: FloatPixels) -> float:
+        """The same for SSIM."""
+        return ssim(*self._scored(restored))
+
+    def opencv(self) -> tuple[str, FloatPixels]:
+        """The best that OpenCV has for it, and its name."""
+        if self.case.task == "dip-denoise":
+            return "opencv nl-means", opencv_nl_means(self.measured, SIGMA)
+        if self.known is None:
+            size = self.clean.shape[1], self.clean.shape[0]
+            return "opencv bicubic", np.asarray(cv2.resize(self.measured, size, interpolation=cv2.INTER_CUBIC), np.float32)
+        pixels = np.rint(self.measured * 255).astype(np.uint8)
+        filled = cv2.inpaint(pixels, (~self.known).astype(np.uint8), 3, cv2.INPAINT_TELEA)
+        return "opencv inpaint", as_float(np.asarray(filled, np.uint8))
+
+    def _scored(self, restored: FloatPixels) -> tuple[FloatPixels, FloatPixels]:
+        pair = self.finished(restored), self.clean
+        if self.case.task != "dip-super-resolve":
+            return pair
+        inner = slice(BORDER, -BORDER)
+        first, second = (np.ascontiguousarray(image[inner, inner] @ LUMA + np.float32(16 / 255)) for image in pair)
+        return first, second
+
+
+def open_trial(case: Case, data: Path, size: int, seed: int) -> Trial:
+    """The case at the `size` x `size` centre of its image (0: all of it, a multiple of the scale). `seed` draws the noise."""
+    clean = as_float(_centre(read_pixels(data / case.image), size))
+    known = None if case.mask is None else _centre(read_pixels(data / case.mask, gray=True), size) > 127
+    if known is not None and known.shape != clean.shape[:2]:
+        raise ValueError(f"the mask of {case.name} is {known.shape}, its image {clean.shape[:2]}; fetch the data set again")
+    if known is not None and known.all():
+        raise ValueError(f"nothing is lost in the {size} x {size} centre of {case.name}; pass a larger --size")
+    return Trial(case, clean, _measured(case, clean, known, seed), known)
+
+
+def is_here(case: Case, data: Path) -> bool:
+    """Whether the files of the case are there."""
+    return all((data / name).is_file() for name in (case.image, case.mask) if name is not None)
+
+
+def _centre(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    height, width = (min(size or length, length) // SCALE * SCALE for length in pixels.shape[:2])
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def _measured(case: Case, clean: FloatPixels, known: NDArray[np.bool_] | None, seed: int) -> FloatPixels:
+    if case.task == "dip-denoise":
+        noise = np.random.default_rng(seed).standard_normal(clean.shape, np.float32) * np.float32(SIGMA / 255)
+        return np.clip(clean + noise, 0, 1)
+    if known is not None:
+        return np.where(known[..., None], clean, np.float32(0))
+    image = torch.from_numpy(np.ascontiguousarray(clean.transpose(2, 0, 1)))[None]
+    operator = Downsample(SCALE)
+    small = operator.apply(image, operator.sample_theta(image, seeded(0)))
+    return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())

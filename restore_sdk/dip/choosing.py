@@ -1,0 +1,50 @@
+"""Which policy stops which task, and with what numbers. Chosen on four crops, one seed each: docs/dip.md has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from restore_sdk.dip.options import DipOptions, Stopping, Task
+from restore_sdk.dip.presets import Preset
+from restore_sdk.dip.stopping import (
+    DiscrepancyPolicy,
+    ExponentialVariancePolicy,
+    HeldOutPolicy,
+    NoPolicy,
+    Policy,
+    WindowedVariancePolicy,
+)
+
+Chosen = Literal["wmv", "emv", "discrepancy", "held-out", "none"]
+AUTOMATIC: Mapping[Task, Chosen] = {
+    "dip-denoise": "discrepancy",
+    "dip-inpaint": "held-out",
+    "dip-super-resolve": "wmv",
+    "dip-deblur": "discrepancy",
+}
+WINDOW = 100  # iterates, of WMV
+RATE = 0.1  # of EMV
+TAU = 1.0  # of the discrepancy, times sigma^2
+PATIENCE = 300  # iterations; the paper's 1000 changed nothing on the four crops and cost most of the time
+LEAST_NOISE = 2 / 255  # below it there is no noise to stop at, and the residual never comes down to it
+
+
+def chosen_stopping(task: Task, options: DipOptions) -> Stopping:
+    """The policy's name; never "auto"."""
+    return AUTOMATIC[task] if options.stopping == "auto" else options.stopping
+
+
+def new_policy(name: Stopping, options: DipOptions, preset: Preset, sigma: float | None) -> Policy:
+    """A fresh policy for one fit. `sigma` is what the discrepancy is held against; where it is next to nothing, WMV stands in."""
+    patience = min(PATIENCE, preset.iterations) if options.patience is None else options.patience
+    windowed = WindowedVariancePolicy(WINDOW, patience)
+    if name == "discrepancy" and sigma is not None and sigma >= LEAST_NOISE:
+        return DiscrepancyPolicy(sigma, TAU, fallback=windowed)
+    if name == "emv":
+        return ExponentialVariancePolicy(RATE, patience)
+    if name == "held-out":
+        return HeldOutPolicy(patience)
+    if name == "none":
+        return NoPolicy()
+    return windowed

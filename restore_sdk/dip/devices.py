@@ -1,0 +1,43 @@
+"""Where a fit runs, and PyTorch's own errors as ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from restore_sdk.dip.options import Precision
+from restore_sdk.errors import BackendError, DeviceMemoryError, DeviceUnavailableError, OptionsError
+
+_NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
+_OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
+
+
+def dip_device(name: str, precision: Precision) -> torch.device:
+    """The device for "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N". Raises OptionsError, DeviceUnavailableError."""
+    if not isinstance(name, str) or not _NAMES.fullmatch(name):
+        raise OptionsError("device", name, "'auto', 'cpu', 'cuda' or 'cuda:N'")
+    count = torch.cuda.device_count() if name != "cpu" and torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if count else "cpu"
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= count:
+        available = ["cpu", *(f"cuda:{number}" for number in range(count))]
+        raise DeviceUnavailableError(name, available, "install a PyTorch with CUDA and NVIDIA's driver, or pass device='cpu'")
+    if name == "cpu" and precision != "fp32":
+        raise OptionsError("precision", precision, "'fp32' on the CPU, where the others are slower, bf16 eight times")
+    return torch.device(name)
+
+
+@contextmanager
+def errors_translated(tile: tuple[int, int]) -> Iterator[None]:
+    """PyTorch's failures inside as DeviceMemoryError or BackendError; errors of ours pass through."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as exc:
+        raise DeviceMemoryError(None, None, tile) from exc
+    except RuntimeError as exc:
+        if _OUT_OF_MEMORY.search(str(exc)):
+            raise DeviceMemoryError(None, None, tile) from exc
+        raise BackendError("the fit failed; PyTorch says:", str(exc).splitlines()) from exc

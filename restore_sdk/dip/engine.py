@@ -1,0 +1,187 @@
+"""One image from measurement to result: noise, policies, tiles, budgets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from restore_sdk.dip.choosing import chosen_stopping, new_policy
+from restore_sdk.dip.devices import dip_device, errors_translated
+from restore_sdk.dip.fit import Fit, FitLimits
+from restore_sdk.dip.noise_level import noise_level
+from restore_sdk.dip.options import DipOptions, Task
+from restore_sdk.dip.presets import chosen_preset
+from restore_sdk.dip.problem import Problem, operator_of, pose, reach, stacked
+from restore_sdk.dip.results import Cancelled, DipOutcome, FitResult, Planes, ProgressCallback
+from restore_sdk.dip.stepping import Weights
+from restore_sdk.dip.tiles import Tile, cut_up, merged, scaled, trusted
+from restore_sdk.errors import DeviceMemoryError
+
+LARGEST_WHOLE = 1_000_000  # pixels of the result; larger images are cut up
+TILE = 512  # pixels of the result, side of a tile
+
+
+def never() -> bool:
+    """Whether to stop: no."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the caller wants to hear and to say while a fit runs."""
+
+    on_progress: ProgressCallback | None = None
+    cancelled: Cancelled = never
+    keep_weights: bool = False
+
+
+def restore_planes(
+    task: Task,
+    planes: Planes,
+    options: DipOptions,
+    *,
+    known: NDArray[np.bool_] | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
+    start: Sequence[Weights] | None = None,
+) -> DipOutcome:
+    """Fit one image.
+
+    planes  (C, h, w) float32, black 0 and white 1, C = 1 or 3; not written to
+    known   (h, w) bool, True where a pixel was measured; for "dip-inpaint"
+    start   weights of an earlier fit of the same shape and options, one list for each tile
+    watch   progress is told after every iteration; once `cancelled` says True, the best so far is the result
+
+    Raises OptionsError, CorruptionSpecError, DeviceUnavailableError, DeviceMemoryError.
+    """
+    began = time.perf_counter()
+    where = dip_device(device, options.precision)
+    job = _Job(task, planes, options, known=known, device=where, watch=watch or Watch())
+    fits = job.run(began, start)
+    image, variance = job.assemble([fit.image for fit in fits]), job.assemble([fit.variance for fit in fits])
+    return DipOutcome(image, variance, tuple(fits), time.perf_counter() - began, str(job.device), job.sigma)
+
+
+class _Job:
+    """One call of restore_planes."""
+
+    def __init__(
+        self,
+        task: Task,
+        planes: Planes,
+        options: DipOptions,
+        *,
+        known: NDArray[np.bool_] | None,
+        device: torch.device,
+        watch: Watch,
+    ) -> None:
+        self._task, self.device, self._watch = task, device, watch
+        self._options = replace(options, stopping=chosen_stopping(task, options))
+        self._preset = chosen_preset(task, options)
+        self._planes = torch.from_numpy(np.ascontiguousarray(planes, np.float32))
+        self._known = None if known is None else torch.from_numpy(np.ascontiguousarray(known))
+        self._reach = reach(operator_of(task, options))
+        self._scale = options.scale if task == "dip-super-resolve" else 1
+        self._tiles = tiles_of(planes.shape[1], planes.shape[2], task, options)
+        self.sigma = self._noise() if self._options.stopping == "discrepancy" else None
+
+    def run(self, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
+        """Fits of all tiles, in their order."""
+        results: list[FitResult] = []
+        size = self._options.batch
+        while len(results) < len(self._tiles):
+            group = range(len(results), min(len(results) + size, len(self._tiles)))
+            try:
+                results += self._fit(group, began, start)
+            except DeviceMemoryError:
+                if len(group) == 1:
+                    raise
+                size = len(group) // 2
+        return results
+
+    def assemble(self, parts: Sequence[Planes]) -> Planes:
+        """The parts of all tiles as one image."""
+        if len(parts) == 1:
+            return parts[0]
+        channels, height, width = self._planes.shape
+        shape = channels, height * self._scale, width * self._scale
+        tiles = [scaled(tile, self._scale) for tile in self._tiles]
+        return merged(shape, tiles, parts, self._options.overlap * self._scale, self._reach * self._scale)
+
+    def _fit(self, group: range, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
+        problems = [self._problem(self._tiles[index], index) for index in group]
+        seconds = self._seconds(group, began)
+        if self._watch.cancelled() or (seconds is not None and seconds <= 0 and group.start > 0):
+            return [first_guess(problem, self._scale) for problem in problems]
+        policies = [new_policy(self._options.stopping, self._options, self._preset, self.sigma) for _ in group]
+        chosen = None if start is None else [start[index] for index in group]
+        tile = problems[0].shape[1:]
+        with errors_translated((tile[0], tile[1])):
+            fit = Fit(
+                stacked(problems),
+                self._preset,
+                self._options,
+                policies,
+                indices=list(group),
+                device=self.device,
+                limits=self._limits(group, seconds),
+                start=chosen,
+            )
+            return fit.run()
+
+    def _limits(self, group: range, seconds: float | None) -> FitLimits:
+        watch = self._watch
+        return FitLimits(seconds, watch.cancelled, watch.on_progress, group.start, len(self._tiles), watch.keep_weights)
+
+    def _seconds(self, group: range, began: float) -> float | None:
+        """This group's share of what is left of the time."""
+        if self._options.max_seconds is None:
+            return None
+        left = self._options.max_seconds - (time.perf_counter() - began)
+        return left * len(group) / (len(self._tiles) - group.start)
+
+    def _problem(self, tile: Tile, index: int) -> Problem:
+        whole = len(self._tiles) == 1
+        return pose(
+            self._task,
+            self._planes[:, tile.rows, tile.columns],
+            self._options,
+            known=None if self._known is None else self._known[tile.rows, tile.columns],
+            trusted=None if whole else torch.from_numpy(trusted(tile, self._reach)),
+            index=index,
+        )
+
+    def _noise(self) -> float:
+        if self._options.sigma is not None:
+            return self._options.sigma
+        return noise_level(self._planes, None if self._known is None else self._known[None])
+
+
+def first_guess(problem: Problem, scale: int) -> FitResult:
+    """What stands in for a tile that there was no time for: the measurement, enlarged where that is due, and the mean of the
+    known pixels for lost ones."""
+    given: Tensor = problem.measured
+    if scale > 1:
+        given = functional.interpolate(given, scale_factor=scale, mode="bicubic", align_corners=False)
+    kept = problem.operator.kept(problem.theta)
+    if kept is not None:
+        mean = (given * kept).sum((2, 3), keepdim=True) / kept.sum((2, 3), keepdim=True).clamp(min=1)
+        given = torch.where(kept, given, mean)
+    image = given[0].clamp(0, 1).numpy()
+    return FitResult(image, np.ones_like(image), 0, 0, "not started", "none", 0, 0.0)
+
+
+def tiles_of(height: int, width: int, task: Task, options: DipOptions) -> list[Tile]:
+    """How an image of `height` x `width` measured pixels is cut up."""
+    scale = options.scale if task == "dip-super-resolve" else 1
+    if options.tile is None and height * width * scale * scale <= LARGEST_WHOLE:
+        return cut_up(height, width, max(height, width), 0)
+    side = max(TILE // scale, 2 * options.overlap) if options.tile is None else options.tile
+    return cut_up(height, width, side, options.overlap)

@@ -1,0 +1,114 @@
+"""What a fit gives: the image, how sure it is of it, and how it got there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Planes: TypeAlias = NDArray[np.float32]  # (C, H, W), black 0, white 1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One iteration of one fit. `loss` is a mean square, `score` the stopping policy's (None while it has none), `held_out` the
+    mean square on values that never enter the loss (0 where there are none)."""
+
+    iteration: int
+    loss: float
+    score: float | None
+    held_out: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FitProgress:
+    """Where a fit stands; of several tiles at once, the worst of them that still runs.
+
+    iteration, budget  of this group of tiles
+    done, tiles        tiles finished, and in all
+    image              makes the present result, (C, H, W) of the first tile of the group, when called
+    """
+
+    iteration: int
+    budget: int
+    loss: float
+    score: float | None
+    seconds: float
+    done: int
+    tiles: int
+    image: Callable[[], Planes] = field(repr=False, compare=False)
+
+
+ProgressCallback: TypeAlias = Callable[[FitProgress], None]
+Cancelled: TypeAlias = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitResult:
+    """One fit, of a whole image or of a tile.
+
+    image        (C, H, W), the exponential mean of the iterates at the best iteration
+    variance     (C, H, W), that of the iterates around it: where it is large, the network is unsure
+    stop_reason  "wmv", "emv", "discrepancy", "held-out" (the policy fired), "max_iterations", "max_seconds", "cancelled",
+                 "diverged", or "not started" (the time was over; the image is then a first guess without a network)
+    strip        (iteration, uint8 (C, H, W)) of a few means on the way
+    weights      of the network at the best iteration, where they were asked for
+    """
+
+    image: Planes
+    variance: Planes
+    iterations: int
+    best_iteration: int
+    stop_reason: str
+    policy: str
+    rollbacks: int
+    seconds: float
+    trajectory: tuple[Point, ...] = ()
+    strip: tuple[tuple[int, NDArray[np.uint8]], ...] = ()
+    weights: list[Tensor] | None = None
+
+    def report(self) -> dict[str, Any]:
+        """The facts as JSON types."""
+        last = self.trajectory[-1] if self.trajectory else None
+        return {
+            "iterations": self.iterations,
+            "best_iteration": self.best_iteration,
+            "stop_reason": self.stop_reason,
+            "policy": self.policy,
+            "rollbacks": self.rollbacks,
+            "seconds": round(self.seconds, 3),
+            "loss": None if last is None else last.loss,
+            "score": None if last is None else last.score,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DipOutcome:
+    """One image, put together from its fits. `sigma` is the noise that the discrepancy was held against, given or estimated."""
+
+    image: Planes
+    variance: Planes
+    fits: tuple[FitResult, ...]
+    seconds: float
+    device: str
+    sigma: float | None = None
+
+    def report(self) -> dict[str, Any]:
+        """The facts as JSON types."""
+        reasons = sorted({fit.stop_reason for fit in self.fits})
+        return {
+            "stop_reason": ", ".join(reasons),
+            "iterations": max(fit.iterations for fit in self.fits),
+            "seconds": round(self.seconds, 3),
+            "device": self.device,
+            "sigma": self.sigma,
+            "mean_deviation": float(np.sqrt(self.variance.mean())),
+            "fits": [fit.report() for fit in self.fits],
+        }

@@ -1,0 +1,133 @@
+"""One iteration after another: noise on the input, network, loss, gradient, Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from restore_sdk.dip.capture import Replayed
+from restore_sdk.dip.inputs import Inputs, canvas, first_generators
+from restore_sdk.dip.network import SkipNetwork, build
+from restore_sdk.dip.options import DipOptions, Precision
+from restore_sdk.dip.presets import Preset
+from restore_sdk.dip.problem import Problem
+from restore_sdk.dip.snapshots import cut, share, state
+
+Weights = list[Tensor]  # of one network, in the order of its parameters
+
+
+class Stepper:
+    """Networks, inputs and optimiser of the images of one problem. Not for several threads."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        preset: Preset,
+        options: DipOptions,
+        indices: Sequence[int],
+        *,
+        device: torch.device,
+        start: Sequence[Weights] | None = None,
+    ) -> None:
+        self.problem, self._preset, self._options = problem.to(device), preset, options
+        self._device, self._rate = device, preset.learning_rate
+        generators = first_generators(options.seed, indices)
+        self.network = build(preset, problem.shape[0], generators, device)
+        if start is not None:
+            _load(self.network, start)
+        size = canvas(*problem.shape[1:], preset, halvings=1 if options.coarse else 0)
+        self._inputs = Inputs(preset, size, generators, seed=options.seed, indices=indices, device=device)
+        self._network_changed()
+
+    def step(self, *, coarse: bool = False) -> tuple[Tensor, Tensor]:
+        """One iteration: what the network made of its input, (N, C, H, W), and the loss of each image, (N,), before the update.
+        Both are overwritten by the next step."""
+        self._inputs.draw()
+        if coarse:
+            return self._iterate(coarse=True)
+        return self._replayed()
+
+    def current(self) -> list[Tensor]:
+        """The state, as views."""
+        return state(self.network, self._optimizer)
+
+    def weights(self, image: int) -> Weights:
+        """Those of one image's network, copied to the host."""
+        copies = self.network.copies
+        return [share(value.detach(), image, copies).cpu().clone() for value in self.network.parameters()]
+
+    def slow_down(self) -> None:
+        """Halve the learning rate."""
+        self._rate /= 2
+        for group in self._optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self._rate)
+            else:
+                group["lr"] = self._rate
+
+    def keep(self, images: list[int]) -> None:
+        """Go on with these images only, with the very state they are in."""
+        values, copies, count = self.current(), self.network.copies, len(list(self.network.parameters()))
+        steps = self._optimizer.state[next(self.network.parameters())]["step"].clone()
+        chosen = cut(values, images, copies)
+        self.problem = self.problem.select(images)
+        with torch.device("meta"):
+            network = SkipNetwork(self._preset, self.problem.shape[0], len(images))
+        self.network = network.to_empty(device=self._device)
+        self._inputs.keep(images)
+        self._network_changed()
+        for number, parameter in enumerate(self.network.parameters()):
+            parameter.detach().copy_(chosen[number])
+            average, square = chosen[count + 2 * number : count + 2 * number + 2]
+            self._optimizer.state[parameter] = {"step": steps.clone(), "exp_avg": average, "exp_avg_sq": square}
+
+    def _network_changed(self) -> None:
+        on_gpu = self._device.type == "cuda"
+        if on_gpu:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        rate = torch.tensor(self._rate, device=self._device) if on_gpu else self._rate
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, fused=on_gpu, capturable=on_gpu)
+        self._replayed = Replayed(self._iterate) if on_gpu else self._iterate
+
+    def _iterate(self, *, coarse: bool = False) -> tuple[Tensor, Tensor]:
+        self._optimizer.zero_grad(set_to_none=True)
+        made = self._made(self._inputs.half() if coarse else self._inputs.given, coarse=coarse)
+        losses, _ = self.problem.residuals(made)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return made.detach(), losses.detach()
+
+    def _made(self, given: Tensor, *, coarse: bool) -> Tensor:
+        half = self._options.precision == "bf16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
+            made = self.network(given)
+        made = made.float().view(self.network.copies, -1, *made.shape[2:])
+        if coarse:
+            made = functional.interpolate(made, scale_factor=2, mode="bilinear", align_corners=False)
+        return cast(Tensor, made[:, :, : self.problem.shape[1], : self.problem.shape[2]])
+
+
+@contextmanager
+def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Fixed algorithms, so that a seed decides, and TensorFloat-32 only where asked for; the settings are the process's."""
+    if device.type != "cuda":
+        yield
+        return
+    matrices = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=precision == "tf32"):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matrices
+
+
+def _load(network: SkipNetwork, start: Sequence[Weights]) -> None:
+    for number, parameter in enumerate(network.parameters()):
+        for image, weights in enumerate(start):
+            share(parameter.detach(), image, network.copies).copy_(weights[number])

@@ -1,0 +1,285 @@
+"""Deep Image Prior on image arrays: masks checked, planes made, fitted and put back in the image's own dtype and channels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restore_sdk.dip.options import TASKS, DipOptions, Task
+from restore_sdk.errors import MaskError, OptionsError
+from restore_sdk.extras import require
+from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
+from restore_sdk.options import ChannelOrder
+from restore_sdk.spec import ModelSpec
+from restore_sdk.tiling.plan import Span, TilePlan
+
+if TYPE_CHECKING:
+    from restore_sdk.dip.results import Cancelled, DipOutcome, ProgressCallback
+
+Image: TypeAlias = NDArray[Any]
+TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
+
+SCENE_SIDE = 32  # pixels of the thumbnail that scenes are told apart by
+SCENE_CHANGE = 0.12  # mean difference of two thumbnails, white = 1
+_WHITE = 255
+_SPEC_TASKS = {
+    "dip-denoise": "denoise",
+    "dip-inpaint": "inpaint",
+    "dip-super-resolve": "super_resolve",
+    "dip-deblur": "restore",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class DipImage:
+    """A restored image with what is known of it.
+
+    image        like the one that was given, `scale` times as large
+    uncertainty  (H, W) float32, standard deviation of the network's answers at each pixel, white = 1
+    outcome      iterations, why they ended, trajectory, and the planes themselves
+    """
+
+    image: Image
+    uncertainty: NDArray[np.float32]
+    outcome: DipOutcome
+
+
+def is_dip(model: object) -> bool:
+    """Whether `model` names a per-image fit rather than a trained model."""
+    return isinstance(model, str) and model in TASKS
+
+
+class DipImages:
+    """Fits a network to each image that it is given. Any number of threads may call it at once; each fit takes its own memory.
+
+    task     "dip-denoise", "dip-inpaint" (needs a mask), "dip-super-resolve" or "dip-deblur" (needs options.kernel)
+    device   "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N"
+    threads  for the process's PyTorch on the CPU; None: as it is set
+
+    Raises OptionsError, MissingExtraError (torch), DeviceUnavailableError.
+    """
+
+    def __init__(self, task: str, options: DipOptions | None = None, *, device: str = "auto", threads: int | None = None) -> None:
+        if not is_dip(task):
+            raise OptionsError("model", task, f"one of {', '.join(TASKS)}")
+        torch = require("torch", "dip")
+        from restore_sdk.dip.devices import dip_device  # noqa: PLC0415 loads PyTorch
+        from restore_sdk.dip.presets import chosen_preset  # noqa: PLC0415
+        from restore_sdk.dip.problem import operator_of  # noqa: PLC0415
+
+        self._task, self._options = cast(Task, task), options or DipOptions()
+        chosen_preset(self._task, self._options)
+        operator_of(self._task, self._options)
+        self._device = str(dip_device(device, self._options.precision))
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._last: DipOutcome | None = None
+
+    @property
+    def scale(self) -> int:
+        """Side of the result / side of the image."""
+        return self._options.scale if self._task == "dip-super-resolve" else 1
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The task in the words of a trained model's promise."""
+        inputs = ("image", "mask") if self._task == "dip-inpaint" else ("image",)
+        return ModelSpec(
+            name=self._task,
+            method="deep_image_prior",
+            task=_SPEC_TASKS[self._task],
+            scale=self.scale,
+            inputs=inputs,
+            global_ops=("BatchNormalization",),
+            trained_on="nothing but the image itself",
+        )
+
+    def restore(
+        self,
+        image: Image,
+        mask: NDArray[Any] | None = None,
+        *,
+        order: ChannelOrder = "rgb",
+        clip: bool = True,
+        on_tile: TileCallback | None = None,
+        on_progress: ProgressCallback | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> DipImage:
+        """Restore one image, as Restorer.restore() takes it.
+
+        mask         (H, W), True or 255 where pixels are to be filled, for "dip-inpaint" alone; the others keep their values
+        on_progress  called after each iteration with a FitProgress
+        cancelled    asked after each iteration; once it says True, the best so far is the result
+
+        The network answers in [0, 1], so values of floats outside come back inside. Raises ImageError, MaskError, BackendError.
+        """
+        return self._fit(image, mask, order=order, clip=clip, watch=(on_tile, on_progress, cancelled))[0]
+
+    def frames(
+        self, frames: Iterable[Image], *, order: ChannelOrder = "rgb", cancelled: Cancelled | None = None
+    ) -> Iterator[DipImage]:
+        """Restore the frames of a video in their order.
+
+        A frame starts from the weights of the one before it and takes at most options.warm iterations; one of another size, or
+        of another scene, starts anew.
+        """
+        warm = dataclasses.replace(self._options, max_iterations=self._options.warm, coarse=0)
+        weights: list[Any] | None = None
+        before: NDArray[np.float32] | None = None
+        shape: tuple[int, ...] = ()
+        for frame in frames:
+            here = thumbnail(frame)
+            if before is None or shape != frame.shape or scene_changed(before, here):
+                weights = None
+            watch = None, None, cancelled
+            options = self._options if weights is None else warm
+            restored, weights = self._fit(
+                frame, None, order=order, clip=True, watch=watch, options=options, start=weights, warm=True
+            )
+            before, shape = here, frame.shape
+            yield restored
+
+    def plan(self, height: int, width: int) -> TilePlan:
+        """The tiles of an image, each up to the middle of what it shares with its neighbour."""
+        from restore_sdk.dip.engine import tiles_of  # noqa: PLC0415 loads PyTorch
+
+        tiles = tiles_of(height, width, self._task, self._options)
+        rows = sorted({(tile.top, tile.top + tile.height) for tile in tiles})
+        columns = sorted({(tile.left, tile.left + tile.width) for tile in tiles})
+        return TilePlan(height, width, self._options.overlap // 2, _spans(rows), _spans(columns))
+
+    def report(self) -> dict[str, object]:
+        """What runs, as JSON types, and how the fit that finished last went (None before the first)."""
+        options = dataclasses.asdict(self._options)
+        last = None if self._last is None else self._last.report()
+        return {"backend": "dip", "task": self._task, "device": self._device, "options": options, "last_fit": last}
+
+    def infer(self, batch: FloatNCHW, /) -> FloatNCHW:
+        """Fit each image of a batch (N, 3, H, W), black 0 and white 1, as a trained model's backend would restore it."""
+        if self._task == "dip-inpaint":
+            raise MaskError("'dip-inpaint' needs a mask; call restore(image, mask)")
+        restored = [self.restore(np.ascontiguousarray(planes.transpose(1, 2, 0))).outcome.image for planes in batch]
+        return np.stack(restored)
+
+    def warm_up(self, shapes: object) -> None:
+        """Nothing: every image is a new network."""
+
+    def close(self) -> None:
+        """Nothing is held between images."""
+
+    def _fit(
+        self,
+        image: Image,
+        mask: NDArray[Any] | None,
+        *,
+        order: ChannelOrder,
+        clip: bool,
+        watch: tuple[TileCallback | None, ProgressCallback | None, Cancelled | None],
+        options: DipOptions | None = None,
+        start: list[Any] | None = None,
+        warm: bool = False,
+    ) -> tuple[DipImage, list[Any] | None]:
+        from restore_sdk.dip.engine import Watch, never, restore_planes  # noqa: PLC0415 loads PyTorch
+
+        layout = inspect(image, order=order)
+        fill = self._fill(mask, layout)
+        planes = read_tile(image, layout, slice(0, layout.height), slice(0, layout.width), channels=1 if layout.is_gray else 3)
+        outcome = restore_planes(
+            self._task,
+            planes[0],
+            options or self._options,
+            known=None if fill is None else ~fill,
+            device=self._device,
+            watch=Watch(_told(watch[0], watch[1]), watch[2] or never, warm),
+            start=start,
+        )
+        self._last = outcome
+        weights = [fit.weights for fit in outcome.fits] if warm else None
+        return self._finished(image, layout, outcome, fill, clip), weights if weights and all(weights) else None
+
+    def _fill(self, mask: NDArray[Any] | None, layout: Layout) -> NDArray[np.bool_] | None:
+        if self._task == "dip-inpaint":
+            return checked_mask(mask, (layout.height, layout.width))
+        if mask is not None:
+            raise MaskError(f"{self._task!r} takes no mask; leave it out, or use 'dip-inpaint'")
+        return None
+
+    def _finished(
+        self, image: Image, layout: Layout, outcome: DipOutcome, fill: NDArray[np.bool_] | None, clip: bool
+    ) -> DipImage:
+        restored = new_output(image, layout, scale=self.scale)
+        rows, columns = slice(0, layout.height), slice(0, layout.width)
+        planes: FloatNCHW = outcome.image[np.newaxis]
+        write_tile(restored, layout, rows, columns, planes, scale=self.scale, clip=clip)
+        if fill is not None:
+            restored[~fill] = image[~fill]
+        return DipImage(restored, np.sqrt(outcome.variance.mean(0)), outcome)
+
+
+def checked_mask(mask: NDArray[Any] | None, sides: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, W) bool, True where pixels are to be filled. Raises MaskError, which says of the other polarity what it looks like."""
+    if mask is None:
+        raise MaskError("'dip-inpaint' needs a mask; pass mask=, (H, W), True or 255 where pixels are to be filled")
+    if not isinstance(mask, np.ndarray):
+        raise MaskError(f"the mask is a {type(mask).__name__}, expected a numpy array (H, W); pass np.asarray(mask)")
+    flat = mask[..., 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
+    if flat.shape != sides:
+        raise MaskError(f"the mask has shape {mask.shape}, the image is {sides[0]} x {sides[1]} pixels; give both one size")
+    fill = flat if flat.dtype == np.bool_ else _thresholded(flat)
+    if fill.all() or not fill.any():
+        what = "every pixel" if fill.all() else "no pixel"
+        raise MaskError(
+            f"the mask marks {what}, expected some to be filled and some to fill them from; True or 255 is what is to be filled: "
+            "if yours marks what is to be kept, pass mask == 0"
+        )
+    return fill
+
+
+def _thresholded(mask: NDArray[Any]) -> NDArray[np.bool_]:
+    values = np.unique(mask) if mask.dtype == np.uint8 else None
+    if values is None or not set(values.tolist()) <= {0, _WHITE}:
+        found = mask.dtype if values is None else f"values such as {values[(values > 0) & (values < _WHITE)][0]}"
+        raise MaskError(f"the mask has {found}, expected bool, or uint8 of 0 and 255; pass for example mask > 127")
+    return np.asarray(mask == _WHITE)
+
+
+def thumbnail(image: Image) -> NDArray[np.float32]:
+    """Gray (SCENE_SIDE, SCENE_SIDE) means of an image, white = 1."""
+    layout = inspect(image)
+    planes = read_tile(image, layout, slice(0, layout.height), slice(0, layout.width), channels=1 if layout.is_gray else 3)
+    small = cv2.resize(planes[0].mean(0), (SCENE_SIDE, SCENE_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
+def scene_changed(before: NDArray[np.float32], here: NDArray[np.float32]) -> bool:
+    """Whether two thumbnails show different scenes."""
+    return float(np.abs(before - here).mean()) > SCENE_CHANGE
+
+
+def _told(on_tile: TileCallback | None, on_progress: ProgressCallback | None) -> ProgressCallback | None:
+    if on_tile is None:
+        return on_progress
+    finished = -1
+
+    def tell(progress: Any) -> None:
+        nonlocal finished
+        if on_progress is not None:
+            on_progress(progress)
+        if progress.done != finished:
+            finished = progress.done
+            on_tile(progress.done, progress.tiles)
+
+    return tell
+
+
+def _spans(outer: list[tuple[int, int]]) -> tuple[Span, ...]:
+    inner = [math.floor((left[1] + right[0]) / 2) for left, right in pairwise(outer)]
+    edges = [outer[0][0], *inner, outer[-1][1]]
+    return tuple(Span(edges[n], edges[n + 1], *span) for n, span in enumerate(outer))

@@ -1,0 +1,48 @@
+"""Deep Image Prior on a GPU: the captured step, seeds, and the result beside the CPU's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra [dip] is not installed")
+
+from restore_sdk.dip.engine import restore_planes  # noqa: E402 (torch was asked for first)
+from restore_sdk.dip.options import DipOptions  # noqa: E402
+from restore_sdk.dip.results import DipOutcome  # noqa: E402
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU that PyTorch can use")]
+
+ROWS, COLUMNS = np.mgrid[0:96, 0:128]
+CLEAN = np.stack([0.5 + 0.3 * np.sin(ROWS / 9 + phase) * np.cos(COLUMNS / 11) for phase in range(3)]).astype(np.float32)
+NOISY = CLEAN + np.random.default_rng(0).normal(0, 0.1, CLEAN.shape).astype(np.float32)
+
+
+def fit(device: str = "cuda", **options: object) -> DipOutcome:
+    return restore_planes("dip-denoise", NOISY, DipOptions(width="draft", **options), device=device)  # type: ignore[arg-type]
+
+
+def psnr(outcome: DipOutcome) -> float:
+    return float(-10 * np.log10(np.mean((outcome.image - CLEAN) ** 2)))
+
+
+def test_a_seed_decides() -> None:
+    first, again = (fit(max_iterations=60, stopping="none") for _ in range(2))
+    assert np.array_equal(first.image, again.image)
+
+
+def test_first_iterations_are_those_of_the_cpu() -> None:
+    here, there = (fit(device, max_iterations=1, stopping="none").fits[0].trajectory[0].loss for device in ("cuda", "cpu"))
+    assert here == pytest.approx(there, rel=0.02)  # the noise on the input is drawn on the device
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_denoising_gains(precision: str) -> None:
+    noisy = -10 * np.log10(np.mean((NOISY - CLEAN) ** 2))
+    assert psnr(fit(max_iterations=600, precision=precision)) > noisy + 6
+
+
+def test_tiles_stop_and_make_room() -> None:
+    outcome = fit(max_iterations=300, tile=64, overlap=16, batch=6)
+    assert len(outcome.fits) == 6
+    assert psnr(outcome) > 24

@@ -1,0 +1,133 @@
+"""`restore image -m dip-...`: what its flags come to, and what Ctrl-C leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restore_sdk.cli.dip import FitBars, described, interruptible, kernel_of, options_of, restore_dip
+from restore_sdk.cli.dip_flags import DipFlags, StoppingChoice, WidthChoice
+from restore_sdk.cli.exit_codes import ExitCode, UsageError
+from restore_sdk.cli.flags import Metadata, Settings
+from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip.results import FitProgress
+
+SHORT = {"width": WidthChoice.DRAFT, "max_iterations": 3}
+
+
+def settings(model: str = "dip-denoise", **changes: Any) -> Settings:
+    given = {"tile": "auto", "threads": None, "metadata": Metadata.KEEP, "overwrite": False, "compare": None}
+    return Settings(model=model, backend="auto", device="cpu", **{**given, **changes})
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def run(photo: Path, flags: DipFlags, model: str = "dip-denoise", as_json: bool = False, **changes: Any) -> ExitCode:
+    out = str(photo.with_name("out.png"))
+    return restore_dip([str(photo)], out, settings(model, **changes), flags, as_json=as_json, debug=False)
+
+
+def pixels_of(path: Path) -> np.ndarray[Any, Any]:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_flags_become_options() -> None:
+    flags = DipFlags(sigma=51, scale=2, width=WidthChoice.QUALITY, stopping=StoppingChoice.HELD_OUT, max_seconds=5, seed=3)
+    assert options_of(flags) == DipOptions(sigma=0.2, scale=2, width="quality", stopping="held-out", max_seconds=5, seed=3)
+    assert options_of(DipFlags()) == DipOptions()
+
+
+def test_a_kernel_is_text_or_an_image(tmp_path: Path) -> None:
+    Image.fromarray(np.full((3, 3), 200, np.uint8)).save(tmp_path / "kernel.png")
+    assert kernel_of("gaussian-blur:sigma=2") == "gaussian-blur:sigma=2"
+    options = options_of(DipFlags(kernel=str(tmp_path / "kernel.png")))
+    assert np.asarray(options.kernel) == pytest.approx(1 / 9)
+
+
+def test_denoising_writes_picture_trace_and_json(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(photo, DipFlags(trace=photo.with_name("trace.png"), **SHORT), as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert (code, said["exit_code"], said["counts"]) == (ExitCode.OK, 0, {"restored": 1})
+    assert said["files"][0]["fit"]["iterations"] == 3
+    assert said["runtime"]["task"] == "dip-denoise"
+    assert pixels_of(photo.with_name("out.png")).shape == (20, 24, 3)
+    assert pixels_of(photo.with_name("trace.png")).shape[1] > 500
+
+
+def test_inpainting_fills_what_is_white(photo: Path) -> None:
+    mask = np.zeros((20, 24), np.uint8)
+    mask[4:9, 6:11] = 255
+    Image.fromarray(mask).save(photo.with_name("mask.png"))
+    assert run(photo, DipFlags(mask=photo.with_name("mask.png"), **SHORT), "dip-inpaint") is ExitCode.OK
+    before, after = pixels_of(photo), pixels_of(photo.with_name("out.png"))
+    assert np.array_equal(before[mask == 0], after[mask == 0])
+    assert not np.array_equal(before[mask == 255], after[mask == 255])
+
+
+def test_inpainting_without_a_mask_is_wrong_usage(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, DipFlags(**SHORT), "dip-inpaint") is ExitCode.USAGE
+    assert "needs a mask" in capsys.readouterr().err
+
+
+def test_the_first_interrupt_writes_the_best_so_far(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press(self: FitBars, progress: FitProgress) -> None:
+        if progress.iteration == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(FitBars, "iterated", press)
+    code = run(photo, DipFlags(width=WidthChoice.DRAFT, max_iterations=50))
+    assert code is ExitCode.INTERRUPTED
+    assert photo.with_name("out.png").is_file()
+    said = capsys.readouterr().err
+    assert "the best so far will be written" in said
+    assert "2 iterations, ended by cancelled" in said
+
+
+def test_the_second_interrupt_interrupts() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes", "reason"),
+    [
+        ({"trace": Path("trace.jpg")}, {}, "end its name in .png"),
+        ({}, {"compare": Path("strip.png")}, "--trace"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_first(
+    photo: Path, flags: dict[str, Any], changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=reason):
+        run(photo, DipFlags(**flags), **changes)
+    assert not photo.with_name("out.png").exists()
+
+
+def test_flags_with_another_model_are_refused() -> None:
+    DipFlags().check_unused("denoise")
+    with pytest.raises(UsageError, match=r"--mask, --max-seconds.*'denoise'"):
+        DipFlags(mask=Path("m.png"), max_seconds=3).check_unused("denoise")
+
+
+def test_progress_in_words() -> None:
+    progress = FitProgress(3, 9, 0.0123, 1.5e-4, 2.0, 1, 4, lambda: np.zeros((1, 1, 1), np.float32))
+    assert described(progress) == "loss 0.0123, score 1.50e-04, 1 of 4 tiles"

@@ -1,0 +1,174 @@
+"""Arrays in and out: dtypes, channels, masks of either polarity, large images, frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_fits import noise, photo
+
+from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip.results import FitProgress
+from restore_sdk.dip_images import DipImages, checked_mask, is_dip, scene_changed, thumbnail
+from restore_sdk.errors import DeviceUnavailableError, ImageShapeError, MaskError, OptionsError
+
+SHORT = DipOptions(width="draft", max_iterations=2)
+FILL = np.zeros((20, 24), np.bool_)
+FILL[5:9, 6:12] = True
+
+
+def pixels(*shape: int, dtype: type = np.uint8) -> np.ndarray[Any, Any]:
+    drawn = np.random.default_rng(0).integers(0, 256, shape)
+    return (
+        (drawn / 255).astype(dtype)
+        if np.issubdtype(dtype, np.floating)
+        else (drawn * (257 if dtype is np.uint16 else 1)).astype(dtype)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32])
+@pytest.mark.parametrize("shape", [(20, 24), (20, 24, 1), (20, 24, 3), (20, 24, 4)])
+def test_same_kind_of_array_out_as_in(dtype: type, shape: tuple[int, ...]) -> None:
+    image = pixels(*shape, dtype=dtype)
+    before = image.copy()
+    made = DipImages("dip-denoise", SHORT, device="cpu").restore(image)
+    assert (made.image.shape, made.image.dtype) == (shape, image.dtype)
+    assert np.array_equal(image, before)
+    assert made.uncertainty.shape == (20, 24)
+    assert len(made.outcome.image) == (1 if len(shape) == 2 or shape[2] == 1 else 3)
+    if shape[-1] == 4:
+        assert np.array_equal(made.image[..., 3], image[..., 3])
+
+
+def test_channel_order_does_not_change_the_result() -> None:
+    image = pixels(20, 24, 3)
+    images = DipImages("dip-denoise", SHORT, device="cpu")
+    bgr = images.restore(np.ascontiguousarray(image[..., ::-1]), order="bgr")
+    assert np.array_equal(bgr.image[..., ::-1], images.restore(image).image)
+
+
+@pytest.mark.parametrize("mask", [FILL, FILL[..., None], FILL.astype(np.uint8) * 255])
+def test_known_pixels_keep_their_values(mask: np.ndarray[Any, Any]) -> None:
+    image = pixels(20, 24, 3)
+    images = DipImages("dip-inpaint", SHORT, device="cpu")
+    restored = images.restore(image, mask).image
+    assert np.array_equal(restored[~FILL], image[~FILL])
+    assert not np.array_equal(restored[FILL], image[FILL])
+    other = np.where(FILL[..., None], np.uint8(255), image)  # what lies in the hole does not matter
+    assert np.array_equal(images.restore(other, mask).image, restored)
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_super_resolution_scales_both_sides(scale: int) -> None:
+    images = DipImages("dip-super-resolve", DipOptions(width="draft", max_iterations=1, scale=scale), device="cpu")
+    assert images.restore(pixels(5, 7, 3)).image.shape == (5 * scale, 7 * scale, 3)
+    assert images.spec.scale == scale
+
+
+def test_deblurring_needs_a_kernel() -> None:
+    with pytest.raises(OptionsError, match="kernel"):
+        DipImages("dip-deblur", SHORT)
+    options = DipOptions(width="draft", max_iterations=1, kernel="gaussian-blur:sigma=1")
+    assert DipImages("dip-deblur", options, device="cpu").restore(pixels(20, 24)).image.shape == (20, 24)
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (None, "needs a mask"),
+        (np.ones((20, 24), np.bool_), "marks every pixel.*pass mask == 0"),
+        (np.zeros((20, 24), np.uint8), "marks no pixel.*pass mask == 0"),
+        (np.full((20, 24), 255, np.uint8), "marks every pixel"),
+        (FILL[:-1], "one size"),
+        (np.repeat(FILL[..., None], 3, 2), "one size"),
+        (FILL.astype(np.uint8), "values such as 1.*mask > 127"),
+        (FILL.astype(np.float32), "float32.*mask > 127"),
+        (FILL.tolist(), "a list"),
+    ],
+)
+def test_masks_that_cannot_be_meant_are_refused(mask: Any, reason: str) -> None:
+    with pytest.raises(MaskError, match=reason):
+        DipImages("dip-inpaint", SHORT, device="cpu").restore(pixels(20, 24, 3), mask)
+
+
+def test_a_mask_where_none_belongs_is_refused() -> None:
+    with pytest.raises(MaskError, match="takes no mask"):
+        DipImages("dip-denoise", SHORT, device="cpu").restore(pixels(20, 24, 3), FILL)
+
+
+def test_checked_mask_is_true_where_pixels_are_filled() -> None:
+    assert np.array_equal(checked_mask(FILL.astype(np.uint8) * 255, (20, 24)), FILL)
+
+
+def test_names_and_devices() -> None:
+    assert is_dip("dip-denoise")
+    assert not is_dip("denoise")
+    assert not is_dip(3)
+    with pytest.raises(OptionsError, match="dip-denoise"):
+        DipImages("dip-colourise")
+    with pytest.raises(OptionsError, match="device"):
+        DipImages("dip-denoise", device="gpu")
+    with pytest.raises(DeviceUnavailableError):
+        DipImages("dip-denoise", device="cuda:99")
+    with pytest.raises(OptionsError, match="precision"):
+        DipImages("dip-denoise", DipOptions(precision="bf16"), device="cpu")
+
+
+def test_images_are_checked_as_ever() -> None:
+    with pytest.raises(ImageShapeError):
+        DipImages("dip-denoise", SHORT, device="cpu").restore(np.zeros((2, 3, 4, 5), np.uint8))
+
+
+def test_report_says_how_it_went() -> None:
+    images = DipImages("dip-denoise", SHORT, device="cpu")
+    assert images.report()["last_fit"] is None
+    images.restore(pixels(20, 24, 3))
+    last = images.report()["last_fit"]
+    assert isinstance(last, dict)
+    assert (last["iterations"], last["stop_reason"], last["device"]) == (2, "max_iterations", "cpu")
+    assert images.spec.global_ops == ("BatchNormalization",)
+    assert images.infer(np.zeros((1, 3, 16, 16), np.float32)).shape == (1, 3, 16, 16)
+
+
+def test_tiles_are_told_and_planned() -> None:
+    options = DipOptions(width="draft", max_iterations=1, tile=64, overlap=16, batch=2)
+    images = DipImages("dip-denoise", options, device="cpu")
+    told: list[tuple[int, int]] = []
+    progress: list[FitProgress] = []
+    made = images.restore(pixels(64, 150, 3), on_tile=lambda *pair: told.append(pair), on_progress=progress.append)
+    assert len(made.outcome.fits) == images.plan(64, 150).count == 3
+    assert told == [(2, 3), (3, 3)] or told[-1][1] == 3
+    assert [(span.core_start, span.core_stop) for span in images.plan(64, 150).columns] == [(0, 53), (53, 96), (96, 150)]
+
+
+def test_tiles_agree_at_their_seams() -> None:
+    """Where tiles meet, the result steps no more than it does elsewhere."""
+    clean = photo(96)
+    noisy = np.clip(clean + noise(96, 25 / 255), 0, 1).transpose(1, 2, 0)
+    options = {"width": "draft", "max_iterations": 40}
+    whole = DipImages("dip-denoise", DipOptions(**options), device="cpu").restore(noisy).image  # type: ignore[arg-type]
+    tiled = DipImages("dip-denoise", DipOptions(tile=64, overlap=32, **options), device="cpu").restore(noisy).image  # type: ignore[arg-type]
+    target = clean.transpose(1, 2, 0)
+    error = [float(np.mean((image - target) ** 2)) for image in (tiled, whole)]
+    assert error[0] < 1.5 * error[1]
+    steps = np.abs(np.diff(tiled, axis=1)).mean((0, 2))
+    inner = np.abs(np.diff(whole, axis=1)).mean((0, 2))
+    assert steps[31:64].max() < 1.5 * inner.max()
+
+
+def test_time_that_is_over_leaves_the_other_tiles_as_they_were() -> None:
+    options = DipOptions(width="draft", max_iterations=50, max_seconds=0.0, tile=64, overlap=16, batch=1)
+    made = DipImages("dip-denoise", options, device="cpu").restore(pixels(64, 112, 3))
+    assert [fit.stop_reason for fit in made.outcome.fits] == ["max_seconds", "not started"]
+    assert made.uncertainty[:, 80:].min() == pytest.approx(1)
+
+
+def test_frames_start_warm_and_scene_cuts_start_anew() -> None:
+    bright, dark = np.full((20, 24, 3), 200, np.uint8), np.full((20, 24, 3), 20, np.uint8)
+    images = DipImages("dip-denoise", DipOptions(width="draft", max_iterations=6, warm=3), device="cpu")
+    fits = [made.outcome.fits[0] for made in images.frames([bright, bright + 1, dark, dark, dark[:16]])]
+    assert [fit.iterations for fit in fits] == [6, 3, 6, 3, 6]
+    assert fits[1].trajectory[0].loss < fits[0].trajectory[0].loss
+    assert not scene_changed(thumbnail(bright), thumbnail(bright + 1))
+    assert scene_changed(thumbnail(bright), thumbnail(dark))

@@ -1,0 +1,112 @@
+"""Policies on traces that are made up, so that the right moment is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+import torch
+
+from restore_sdk.dip.choosing import AUTOMATIC, chosen_stopping, new_policy
+from restore_sdk.dip.options import TASKS, DipOptions
+from restore_sdk.dip.presets import PRESETS
+from restore_sdk.dip.stopping import (
+    DiscrepancyPolicy,
+    ExponentialVariancePolicy,
+    HeldOutPolicy,
+    NoPolicy,
+    Observation,
+    Policy,
+    WindowedVariancePolicy,
+)
+
+IMAGE = torch.zeros(1, 4, 4)
+
+
+def seen(iteration: int, *, iterate: torch.Tensor = IMAGE, loss: float = 1.0, held_out: float = 0.0) -> Observation:
+    return Observation(iteration, iterate, iterate, loss, held_out)
+
+
+def run(policy: Policy, observations: Iterable[Observation]) -> tuple[int, int]:
+    """(best iteration, iteration of the stop or 0)."""
+    best = 0
+    for observation in observations:
+        verdict = policy.update(observation)
+        best = observation.iteration if verdict.is_best else best
+        if verdict.stop:
+            return best, observation.iteration
+    return best, 0
+
+
+def wandering(calmest: int, length: int = 200) -> list[Observation]:
+    """Iterates that jump about, the less the nearer to `calmest`."""
+    steps = [0.01 + abs(iteration - calmest) / length for iteration in range(1, length + 1)]
+    return [seen(n, iterate=IMAGE + (step if n % 2 else -step)) for n, step in enumerate(steps, 1)]
+
+
+def test_windowed_variance_stops_after_the_calmest_window() -> None:
+    best, stop = run(WindowedVariancePolicy(window=10, patience=20), wandering(80))
+    assert best == pytest.approx(85, abs=2)  # the window ends half its length later
+    assert stop == best + 20
+
+
+def test_exponential_variance_stops_after_the_calmest_time() -> None:
+    best, stop = run(ExponentialVariancePolicy(rate=0.2, patience=30), wandering(80))
+    assert best == pytest.approx(83, abs=4)
+    assert stop == best + 30
+
+
+def test_windowed_variance_takes_the_latest_until_the_window_is_full() -> None:
+    assert run(WindowedVariancePolicy(window=50, patience=20), wandering(80, 40)) == (40, 0)
+
+
+def test_discrepancy_stops_at_the_noise() -> None:
+    falling = [seen(n, loss=0.02 / n**0.5) for n in range(1, 200)]
+    best, stop = run(DiscrepancyPolicy(sigma=0.05), falling)
+    assert best == stop
+    assert 64 < stop < 85  # 0.02 / sqrt(64) is 0.05 ** 2; the mean lags a little
+
+
+def test_discrepancy_scales_with_tau() -> None:
+    falling = [seen(n, loss=0.02 / n**0.5) for n in range(1, 200)]
+    assert run(DiscrepancyPolicy(sigma=0.05, tau=2.0), falling)[1] < run(DiscrepancyPolicy(sigma=0.05), falling)[1]
+
+
+def test_discrepancy_is_not_fooled_by_one_low_loss() -> None:
+    losses = [0.01] * 20 + [0.0] + [0.01] * 20
+    assert run(DiscrepancyPolicy(sigma=0.09), [seen(n, loss=loss) for n, loss in enumerate(losses, 1)])[1] == 0
+
+
+def test_discrepancy_that_is_never_reached_leaves_it_to_the_fallback() -> None:
+    policy = DiscrepancyPolicy(sigma=0.001, fallback=HeldOutPolicy(patience=15))
+    assert policy.name == "discrepancy"
+    errors = [abs(n - 40) / 40 + 0.1 for n in range(1, 100)]
+    assert run(policy, [seen(n, held_out=error) for n, error in enumerate(errors, 1)]) == (40, 55)
+    assert policy.name == "held-out"
+
+
+def test_held_out_error_that_rises_ends_the_fit() -> None:
+    errors = [abs(n - 40) / 40 + 0.1 for n in range(1, 100)]
+    assert run(HeldOutPolicy(patience=15), [seen(n, held_out=error) for n, error in enumerate(errors, 1)]) == (40, 55)
+
+
+def test_no_policy_never_stops() -> None:
+    assert run(NoPolicy(), [seen(n) for n in range(1, 50)]) == (49, 0)
+
+
+def test_each_task_has_an_automatic_policy() -> None:
+    assert set(AUTOMATIC) == set(TASKS)
+    assert chosen_stopping("dip-inpaint", DipOptions()) == AUTOMATIC["dip-inpaint"]
+    assert chosen_stopping("dip-inpaint", DipOptions(stopping="emv")) == "emv"
+
+
+def test_discrepancy_without_noise_gives_way_to_the_variance() -> None:
+    preset = PRESETS["denoise"]
+    assert new_policy("discrepancy", DipOptions(), preset, 0.1).name == "discrepancy"
+    assert new_policy("discrepancy", DipOptions(), preset, 0.001).name == "wmv"
+    assert [new_policy(name, DipOptions(), preset, None).name for name in ("emv", "held-out", "none", "wmv")] == [
+        "emv",
+        "held-out",
+        "none",
+        "wmv",
+    ]
