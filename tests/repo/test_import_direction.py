@@ -16,12 +16,13 @@ HEIGHT = {
     **dict.fromkeys(("spec", "options", "extras"), 1),
     **dict.fromkeys(("cuda", "degradations"), 2),
     **dict.fromkeys(("backends", "dip", "tiling", "image", "zoo"), 3),
-    **dict.fromkeys(("host_images", "device_images", "dip_images", "stream", "gigapixel_cells"), 4),
-    **dict.fromkeys(("image_files", "gigapixel"), 5),
-    "restorer": 6,
-    "": 7,
-    **dict.fromkeys(("cli", "serve", "cluster"), 8),
-    "__main__": 9,
+    **dict.fromkeys(("host_images", "device_images", "dip_images", "stream"), 4),
+    **dict.fromkeys(("image_files", "gigapixel_cells"), 5),
+    "gigapixel": 6,
+    "restorer": 7,
+    "": 8,
+    **dict.fromkeys(("cli", "serve", "cluster"), 9),
+    "__main__": 10,
 }
 METHODS = {"unir", "lir", "gan_inpainting", "vae", "self_supervised"}
 # The face and what lies below it; and cli, because one program reports errors and exit codes as the other does.
