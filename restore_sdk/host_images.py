@@ -6,7 +6,6 @@ processor's caches by then, and on a small image each function that has to come 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import product
@@ -62,8 +61,11 @@ class HostImages:
             warn_of_scale(image)
         plan = self.plan(layout.height, layout.width, options)
         if plan.count == 1 and self.recovery.known is None:
-            with contextlib.suppress(DeviceMemoryError):  # smaller tiles may fit: below
+            try:
                 restored = self._at_once(image, layout, plan, infer, clip)
+            except DeviceMemoryError:
+                pass  # smaller tiles may fit: below
+            else:
                 if on_tile is not None:
                     on_tile(1, 1)
                 return restored, plan

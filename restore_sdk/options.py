@@ -12,7 +12,7 @@ ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
 SMALLEST_CORE = 16  # pixels; below it nearly all the work is halo
 LARGEST_MEMORY_MB = 1 << 30  # MiB; a pebibyte
-DEFAULT_MEMORY_MB = 1024  # MiB of activations that tile="auto" may use
+DEFAULT_MEMORY_MB = 768  # MiB of activations that tile="auto" may use
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -112,7 +112,7 @@ def test_report_is_json_and_says_what_ran(open_small: Open, small_spec: ModelSpe
     )  # fmt: skip
     assert report["sha256"] == restorer.spec.sha256 != ""
     assert (report["channel_order"], report["clip"], report["last_plan"]) == ("rgb", False, None)
-    assert report["tile"] == {"mode": "exact", "core": 32, "batch": 1, "memory_mb": 1024}
+    assert report["tile"] == {"mode": "exact", "core": 32, "batch": 1, "memory_mb": 768}
     restorer(noise(64, 30, 3))
     assert restorer.report()["last_plan"] == {
         "height": 64, "width": 32, "halo": 12, "tiles": 2, "rows": 2, "columns": 1, "overhead": 1 + 24 / 64,
