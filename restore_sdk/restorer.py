@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,7 +24,10 @@ from restore_sdk.device_images import restore_on_device
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip_images import DipImages, is_dip
 from restore_sdk.errors import OptionsError, RestorerClosedError
+from restore_sdk.gigapixel import restore_huge_file
+from restore_sdk.gigapixel_cells import network_of
 from restore_sdk.host_images import HostImages, Image, InferMany, TileCallback, in_range, many_in_range, refuse_mask
+from restore_sdk.image.gigapixel import is_huge
 from restore_sdk.image_files import FileReport, MetadataChoice, restore_image_file
 from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
 from restore_sdk.spec import ModelSpec
@@ -89,17 +93,10 @@ class Restorer:
             model = self._dip
         elif isinstance(model, str | os.PathLike):
             path, sha256 = find_model(model)
-            model = open_backend(
-                path,
-                sha256=sha256,
-                backend=backend,
-                device=device,
-                threads=threads,
-                build=build,
-                finite=finite,
-                on_progress=on_progress,
-            )
-        if not hasattr(model, "infer"):
+            wishes = {"build": build, "finite": finite, "on_progress": on_progress}
+            place = {"backend": backend, "device": device, "threads": threads}
+            model = open_backend(path, sha256=sha256, **place, **wishes)  # type: ignore[arg-type]
+        if not hasattr(model, "infer") or not isinstance(getattr(model, "spec", None), ModelSpec):
             raise OptionsError("model", model, "a bundled name, the path of an .onnx, .pt2 or .plan file, or an opened Backend")
         self._backend: Backend | None = model
         self._spec = model.spec
@@ -192,8 +189,11 @@ class Restorer:
 
         The other arguments as for restore(). Raises ImageReadError, ImageWriteError, OptionsError, and what restore() raises.
         """
-        self._opened()
-        options = self._options(tile)
+        backend, options = self._opened(), self._options(tile)
+        if self._dip is None and mask is None and is_huge(Path(source), Path(target)):
+            network = network_of(backend, self._host, self._many)
+            huge = partial(restore_huge_file, clip=self._clip, metadata=metadata, overwrite=overwrite, quality=quality)
+            return huge(source, target, network, options=options, on_tile=on_tile)
         restore = lambda pixels: self._restore(pixels, "rgb", self._clip, options, on_tile, mask=mask)  # noqa: E731
         return restore_image_file(source, target, restore, overwrite=overwrite, metadata=metadata, quality=quality)
 
@@ -211,8 +211,7 @@ class Restorer:
 
         Iterate over what is returned, best inside a `with`; its `record` says what became of the frame that came last.
 
-        workers  frames in work at once
-        queue    frames that wait for a worker, and finished ones that wait for you
+        workers, queue  frames in work at once; frames that wait for a worker, and finished ones that wait for you
         policy   when you are slower than the source: "block" makes the source wait (files), "drop-oldest" drops the frame that
                  has waited longest, "latest-only" keeps the newest alone (cameras)
         max_age  seconds, with a policy that drops: older frames are dropped
@@ -223,9 +222,8 @@ class Restorer:
         """
         backend = self._opened()
         tiles = ReusedTiles(backend) if reuse else None
-        inner = self
-        if tiles is not None:
-            inner = Restorer(tiles, tile=self._tile, channel_order=self._order, clip=self._clip)
+        same = partial(Restorer, tile=self._tile, channel_order=self._order, clip=self._clip)
+        inner = self if tiles is None else same(tiles)
         flow = partial(stream_frames, workers=workers, queue=queue, policy=policy, max_age=max_age, reuse=tiles)
         return flow(inner.restore, frames)
 

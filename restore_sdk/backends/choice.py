@@ -115,7 +115,7 @@ def _entries() -> dict[str, Any]:
     path = _file()
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     known = isinstance(content, dict) and content.get("schema") == SCHEMA and isinstance(content.get("entries"), dict)
     return dict(content["entries"]) if known else {}

@@ -18,6 +18,7 @@ from typing import Any
 MAGIC = b"restore-sdk engine\n"
 SCHEMA = 1
 LONGEST_HEADER = 1 << 16  # bytes
+LONGEST_BUILD = 1e9  # seconds; more is nonsense
 OWNER_ONLY = 0o600
 
 
@@ -92,7 +93,7 @@ def read_engine(path: Path) -> EngineFile:
     if hashlib.sha256(payload).hexdigest() != wanted:
         raise BadEngineFileError("its bytes are not those that were written (sha256 differs)")
     seconds = head.get("seconds")
-    return EngineFile(facts, float(seconds) if isinstance(seconds, (int, float)) else 0.0, payload)
+    return EngineFile(facts, float(seconds) if _is_time(seconds) else 0.0, payload)
 
 
 def is_ours(status: os.stat_result) -> bool:
@@ -102,17 +103,24 @@ def is_ours(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
+def _is_time(seconds: object) -> bool:
+    return isinstance(seconds, (int, float)) and 0 <= seconds < LONGEST_BUILD
+
+
 def _owned_bytes(path: Path) -> bytes:
+    # O_NONBLOCK: a pipe of that name would keep us waiting for someone who writes
+    flags = (getattr(os, name, 0) for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
+        descriptor = os.open(path, sum(flags, os.O_RDONLY))
     except FileNotFoundError:
         raise
     except OSError as exc:
         raise BadEngineFileError(f"it cannot be read ({exc.strerror})") from exc
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not is_ours(status):
+        os.close(descriptor)
+        raise BadEngineFileError("it is no file, or it belongs to another user, or others may write to it")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or not is_ours(status):
-            raise BadEngineFileError("it belongs to another user, or others may write to it")
         try:
             return file.read()
         except OSError as exc:
@@ -125,7 +133,7 @@ def _head(content: bytes) -> tuple[dict[str, Any], int]:
         raise BadEngineFileError("it is no engine of restore-sdk, or its beginning is damaged")
     try:
         head = json.loads(content[len(MAGIC) : end])
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise BadEngineFileError("its beginning is damaged") from exc
     if not isinstance(head, dict):
         raise BadEngineFileError("its beginning is damaged")

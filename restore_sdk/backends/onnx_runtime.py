@@ -80,6 +80,8 @@ def open_onnxruntime(
     check_threads(threads)
     if provider not in NAMES:
         raise OptionsError("provider", provider, f"one of: {', '.join(NAMES)}")
+    if provider != "cuda" and requested == "cpu":
+        raise OptionsError("device", device, f"'auto', 'cuda' or 'cuda:N': {BACKENDS[provider]} runs on NVIDIA GPUs")
     if requested == "auto" and provider != "cuda":
         requested = "cuda"
     file = read_onnx(path, sha256=sha256)
@@ -112,10 +114,10 @@ def _on_gpu(model: Model, provider: Provider, requested: str, gpu: GpuOptions, c
     except BackendError as exc:
         if NO_SUCH_GPU not in str(exc):
             raise
-        raise _unavailable(requested, exc.log) from exc
+        raise _unavailable(requested, exc.log, provider) from exc
     if NAMES[provider] not in session.get_providers():
         if requested != "auto":
-            raise _unavailable(requested, [*session.get_providers(), *complaints])
+            raise _unavailable(requested, [*session.get_providers(), *complaints], provider)
         return _on_cpu(model, session, chosen)
     settings = {"providers": session.get_providers(), "gpu": session.get_provider_options().get(NAMES[provider], {})}
     details = settings if graphs == "on" else {**settings, "cuda_graphs": graphs}
@@ -140,7 +142,7 @@ def _prepared(model: Model, provider: Provider, requested: str) -> tuple[str, ..
         return ()
     available = model.runtime.get_available_providers()
     if NAMES[provider] not in available:
-        raise _unavailable(requested, available)
+        raise _unavailable(requested, available, provider)
     complaints = preload_cuda(model.runtime)
     reason = tensorrt_reason() if provider == "tensorrt" else None
     if reason is not None:
@@ -166,9 +168,10 @@ def _checked_device(device: str) -> str:
     return device
 
 
-def _unavailable(device: str, available: Sequence[str]) -> DeviceUnavailableError:
+def _unavailable(device: str, available: Sequence[str], provider: Provider) -> DeviceUnavailableError:
     build = "(pip uninstall -y onnxruntime, then pip install 'restore-sdk[cuda]')"
-    remedy = f"install the NVIDIA driver and the CUDA build {build}, or pass device='cpu'"
+    instead = "device='cpu'" if provider == "cuda" else "backend='onnxruntime'"
+    remedy = f"install the NVIDIA driver and the CUDA build {build}, or pass {instead}"
     if len(installed_distributions()) > 1:
         remedy = f"{' and '.join(installed_distributions())} overwrite each other's files: {ONE_DISTRIBUTION}"
     return DeviceUnavailableError(device, available, remedy)

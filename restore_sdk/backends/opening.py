@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from restore_sdk.backends.base import Backend
 from restore_sdk.backends.choice import FIRST, choose
 from restore_sdk.backends.engine_build import BuildCancelledError
-from restore_sdk.backends.engine_finite import Finite
+from restore_sdk.backends.engine_finite import POLICIES, Finite
 from restore_sdk.backends.engine_options import APIS
 from restore_sdk.backends.engine_plan import SUFFIX as PLAN_SUFFIX
 from restore_sdk.backends.engine_progress import OnProgress
-from restore_sdk.backends.engine_source import Build
+from restore_sdk.backends.engine_source import BUILDS, Build
 from restore_sdk.backends.file_backend import FileBackend
 from restore_sdk.backends.onnx_runtime import open_onnxruntime, open_onnxruntime_rtx, open_onnxruntime_tensorrt
 from restore_sdk.backends.openvino import open_openvino
@@ -25,7 +25,7 @@ from restore_sdk.backends.tensorrt_engine import open_tensorrt
 from restore_sdk.backends.torch_file import SUFFIX as PROGRAM_SUFFIX
 from restore_sdk.backends.torch_program import open_torch_program
 from restore_sdk.cuda.driver import driver_reason
-from restore_sdk.errors import BackendError, MissingExtraError, OptionsError
+from restore_sdk.errors import BackendError, MissingExtraError, ModelDamagedError, OptionsError
 
 Openers = Mapping[str, Callable[..., Backend]]
 
@@ -75,6 +75,7 @@ def open_backend(
     Raises OptionsError for a backend that does not run such a file, and whatever that opener raises: ModelError, BackendError,
     MissingExtraError.
     """
+    _check(path, build, finite, on_progress)
     common = {"sha256": sha256, "threads": threads, "spinning": spinning}
     engine = {"build": build, "finite": finite, "on_progress": on_progress}
     openers = BY_SUFFIX.get(path.suffix, OPENERS)
@@ -86,6 +87,18 @@ def open_backend(
     if opener is None:
         raise OptionsError("backend", backend, f"'auto' or one of: {', '.join(openers)}, for a {path.suffix or 'model'} file")
     return opener(path, device=device, **common, **chosen, **(engine if name == TENSORRT else {}))
+
+
+def _check(path: Path, build: object, finite: object, on_progress: object) -> None:
+    """What only some backends look at is wrong on every machine alike; and a pipe or a device would be read for ever."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ModelDamagedError(path, "it is not a regular file; pass the path of a model file", kind="model")
+    if build not in BUILDS:
+        raise OptionsError("build", build, f"one of: {', '.join(BUILDS)}")
+    if finite not in POLICIES:
+        raise OptionsError("finite", finite, f"one of: {', '.join(POLICIES)}")
+    if on_progress is not None and not callable(on_progress):
+        raise OptionsError("on_progress", on_progress, "something to call with (fraction, phase), or None")
 
 
 def gpu_reasons() -> dict[str, str | None]:

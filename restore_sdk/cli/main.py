@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from restore_sdk import __version__
+from restore_sdk.cli.camera import camera
 from restore_sdk.cli.doctor import doctor
 from restore_sdk.cli.engines import engines
 from restore_sdk.cli.exit_codes import ExitCode
@@ -49,6 +50,7 @@ def _program(
 
 app.command(epilog=EXIT_CODES)(image)
 app.command(epilog=EXIT_CODES)(video)
+app.command(epilog=EXIT_CODES)(camera)
 app.add_typer(models, name="models")
 app.add_typer(engines, name="engines")
 app.command()(doctor)

@@ -19,6 +19,7 @@ from restore_sdk.cli.flags import Settings
 from restore_sdk.cli.sources import Job, Work, plan_work
 from restore_sdk.errors import ImageError
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
+from restore_sdk.image.gigapixel import ZARR_SUFFIX
 from restore_sdk.image_files import FileReport
 from restore_sdk.restorer import Restorer
 
@@ -26,7 +27,7 @@ from restore_sdk.restorer import Restorer
 def restore_images(inputs: Sequence[str], out: str, settings: Settings, *, as_json: bool, debug: bool) -> ExitCode:
     """Restore all that `inputs` stand for into `out` and report it. Raises UsageError, and what opening the model raises."""
     started = time.perf_counter()
-    readable, writable = supported_read_suffixes(), supported_write_suffixes()
+    readable, writable = supported_read_suffixes() | {ZARR_SUFFIX}, supported_write_suffixes() | {ZARR_SUFFIX}
     work = plan_work(inputs, out, readable=readable, writable=writable, overwrite=settings.overwrite)
     _check_strip(settings, work)
     run = _Run(settings, show=not as_json)

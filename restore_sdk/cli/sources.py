@@ -10,6 +10,7 @@ from pathlib import Path
 
 from restore_sdk.cli.exit_codes import UsageError
 from restore_sdk.errors import ImageReadError
+from restore_sdk.image.big_zarr import is_zarr
 
 OVERWRITE = "pass --overwrite to replace it, or another OUT"
 
@@ -80,7 +81,7 @@ def _writable(target: Path, suffixes: Collection[str]) -> Path:
 def _expanded(pattern: str, out: Path, suffixes: Collection[str]) -> tuple[list[Source], list[str]]:
     """The files that `pattern` stands for, and the suffixes of those left out."""
     path = _user_path(pattern)
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not is_zarr(path):
         return _below(path, _walked(path, out), suffixes)
     if os.path.exists(path):
         return [Source(path, Path(path.name))], []
@@ -104,8 +105,10 @@ def _walked(folder: Path, out: Path) -> Iterator[Path]:
     """Files below `folder`, in order, without hidden ones and without those below OUT, which are results of an earlier run."""
     results = _key(out)
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and _key(Path(place, name)) != results)
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        seen = sorted(name for name in folders if not name.startswith(".") and _key(Path(place, name)) != results)
+        images = [name for name in seen if is_zarr(Path(place, name))]  # each of these folders is one image
+        folders[:] = [name for name in seen if name not in images]
+        yield from (Path(place, name) for name in sorted([*names, *images]) if not name.startswith("."))
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -127,10 +130,12 @@ def _nothing_there(pattern: str) -> ImageReadError:
 def _is_one_target(patterns: Sequence[str], files: Sequence[Source], out: str, writable: Collection[str]) -> bool:
     """True where OUT is a file. Raises UsageError where it is neither a file for one input nor a folder for several."""
     path = _user_path(out)
+    given = _user_path(patterns[0])
+    is_folder = os.path.isdir(given) and not is_zarr(given)
     looks_like_image = path.suffix.lower() in writable
-    if not files or os.path.isdir(path) or out.endswith(("/", os.sep)):
+    if not files or (os.path.isdir(path) and not (is_zarr(path) and looks_like_image)) or out.endswith(("/", os.sep)):
         return False
-    if len(patterns) == 1 and len(files) == 1 and not os.path.isdir(_user_path(patterns[0])):
+    if len(patterns) == 1 and len(files) == 1 and not is_folder:
         if looks_like_image:
             return True
         if os.path.exists(_user_path(patterns[0])):

@@ -71,7 +71,7 @@ def stream_handle(stream: object, image: object = None) -> int:
             handle = getattr(stream, name, handle)
     except BROKEN as exc:
         raise OptionsError("stream", stream, STREAM) from exc
-    if isinstance(handle, bool) or not isinstance(handle, int) or handle < 0:
+    if isinstance(handle, bool) or not isinstance(handle, int) or not 0 <= handle < 1 << 64:
         raise OptionsError("stream", stream, STREAM)
     return handle or LEGACY
 

@@ -108,6 +108,8 @@ def _load(path: Path) -> bytes:
                 raise ImageReadError(path, f"it is not an image; supported are {', '.join(sorted(READABLE))}")
             file.seek(0)
             return file.read()
+    except ImageReadError:  # which is a ValueError, too
+        raise
     except FileNotFoundError as exc:
         raise ImageReadError(path, "there is no such file; check the path") from exc
     except PermissionError as exc:

@@ -82,7 +82,7 @@ def stream_frames(
     _check_count("queue", queue)
     if policy not in get_args(Policy):
         raise OptionsError("policy", policy, "'block', 'drop-oldest' or 'latest-only'")
-    if max_age is not None and (policy == "block" or not max_age > 0):
+    if max_age is not None and (policy == "block" or not isinstance(max_age, int | float) or not max_age > 0):
         raise OptionsError("max_age", max_age, "seconds above 0, with a policy that drops frames, or None")
     drops = policy != "block"
     line: Line[Given, Restored] = Line(

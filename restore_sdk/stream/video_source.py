@@ -21,6 +21,7 @@ from restore_sdk.stream.video_pixels import PixelReader
 
 STANDARD_INPUT = "-"
 NO_VIDEO = "it is no video, or cut off before its index; check it with a player"
+_TEXT = {"tty", "bin", "xbin", "adf", "idf"}  # by which FFmpeg plays text on a screen: any .txt file would be a video
 _LEAST_GAP = Fraction(1, 2)  # seconds that a file may end early before it counts as broken off
 
 
@@ -138,7 +139,7 @@ class VideoSource:
     def _video_stream(self) -> Any:
         pictures = self._av.stream.Disposition.attached_pic
         streams = [stream for stream in self._container.streams.video if not stream.disposition & pictures]
-        if not self._container.streams:
+        if not self._container.streams or self._container.format.name in _TEXT:
             raise VideoReadError(self._path, NO_VIDEO)
         if not streams:
             kinds = sorted({stream.type for stream in self._container.streams})

@@ -174,7 +174,7 @@ def test_wrong_usage(restore: Restore, picture: Picture, tmp_path: Path, argumen
 
 def test_app_has_the_commands_of_the_manual() -> None:
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert names == {"image", "video", "doctor"}
+    assert names == {"image", "video", "camera", "doctor"}
     assert [group.name for group in app.registered_groups] == ["models", "engines"]
 
 
