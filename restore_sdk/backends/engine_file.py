@@ -93,7 +93,8 @@ def read_engine(path: Path) -> EngineFile:
     if hashlib.sha256(payload).hexdigest() != wanted:
         raise BadEngineFileError("its bytes are not those that were written (sha256 differs)")
     seconds = head.get("seconds")
-    return EngineFile(facts, float(seconds) if _is_time(seconds) else 0.0, payload)
+    known = isinstance(seconds, (int, float)) and 0 <= seconds < LONGEST_BUILD
+    return EngineFile(facts, float(seconds or 0) if known else 0.0, payload)
 
 
 def is_ours(status: os.stat_result) -> bool:
@@ -101,10 +102,6 @@ def is_ours(status: os.stat_result) -> bool:
     if not hasattr(os, "geteuid"):
         return True
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _is_time(seconds: object) -> bool:
-    return isinstance(seconds, (int, float)) and 0 <= seconds < LONGEST_BUILD
 
 
 def _owned_bytes(path: Path) -> bytes:

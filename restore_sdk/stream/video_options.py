@@ -10,6 +10,8 @@ from restore_sdk.errors import OptionsError
 from restore_sdk.stream.frames import DEFAULT_QUEUE
 from restore_sdk.stream.video_facts import VideoFacts
 
+LONGEST = 1_000_000_000  # seconds; FFmpeg counts in 64 bits, and no video comes near it
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoOptions:
@@ -39,8 +41,8 @@ class VideoOptions:
     def __post_init__(self) -> None:
         for name in ("start", "end"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise OptionsError(name, value, "seconds from 0")
+            if value is not None and not (isinstance(value, int | float) and 0 <= value <= LONGEST):
+                raise OptionsError(name, value, f"seconds from 0 to {LONGEST}")
         if self.end is not None and self.end <= (self.start or 0):
             raise OptionsError("end", self.end, f"more than the start, {self.start or 0} s")
 

@@ -8,6 +8,7 @@ import pytest
 from restore_sdk.errors import OptionsError
 from restore_sdk.stream.errors import VideoReadError
 from restore_sdk.stream.frames import stream_frames
+from restore_sdk.stream.video_options import VideoOptions
 from restore_sdk.stream.video_source import VideoSource
 
 
@@ -24,3 +25,10 @@ def test_a_text_is_no_video(tmp_path: Path, name: str) -> None:
     path.write_text("hello world\n" * 100, encoding="utf-8")
     with pytest.raises(VideoReadError, match="it is no video"):
         VideoSource(path)
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+@pytest.mark.parametrize("seconds", [1e300, float("nan"), float("inf"), -1, "1"])
+def test_seconds_that_no_video_has(name: str, seconds: Any) -> None:
+    with pytest.raises(OptionsError, match=name):
+        VideoOptions(**{name: seconds})

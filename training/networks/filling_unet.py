@@ -1,0 +1,55 @@
+"""Residual U-Net that sees which pixels are lost, because they all have one value, and fills them in.
+
+No normalisation, attention or pooling reads the whole image, so a tile with enough context gives the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from training.networks.unet import Level, conv3x3
+
+LOST_WITHIN = 1 / 400  # of the fill: more than rounding it to 8 bits costs, less than the step of 8 bits to the next value
+
+
+def lost_values(y: Tensor, fill: float) -> Tensor:
+    """Which values of `y` are lost: bool, its shape, True where the value is `fill`."""
+    return (y - fill).abs() < LOST_WITHIN
+
+
+class FillingUNet(nn.Module):
+    """restored = y + f(y, lost).
+
+    Input and output are (N, channels, H, W) float in [0, 1], H and W multiples of `size_multiple`; lost values are `fill` in the
+    input. A measured value that happens to be `fill` counts as lost. `widths`, `blocks` and `unshuffle` as in ResidualUNet.
+    keep_measured: measured values leave the network as they came; for corruptions that only lose values and add no noise.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        widths: Sequence[int] = (64, 128),
+        blocks: Sequence[int] = (1, 1),
+        unshuffle: int = 2,
+        *,
+        fill: float = 0.0,
+        keep_measured: bool = True,
+    ) -> None:
+        super().__init__()
+        if len(widths) != len(blocks):
+            raise ValueError(f"widths={tuple(widths)} and blocks={tuple(blocks)} differ in length; give one of each per scale")
+        self.unshuffle, self.fill, self.keep_measured = unshuffle, fill, keep_measured
+        self.size_multiple = unshuffle * 2 ** (len(widths) - 1)
+        self.head = conv3x3(2 * channels * unshuffle**2, widths[0])
+        self.body = Level(widths, blocks)
+        self.tail = conv3x3(widths[0], channels * unshuffle**2)
+
+    def forward(self, y: Tensor) -> Tensor:
+        lost = lost_values(y, self.fill)
+        given = torch.cat([y - self.fill, lost.to(y.dtype)], 1)
+        features = self.body(self.head(nn.functional.pixel_unshuffle(given, self.unshuffle)))
+        restored = y + nn.functional.pixel_shuffle(self.tail(features), self.unshuffle)
+        return torch.where(lost, restored, y) if self.keep_measured else restored

@@ -1,0 +1,1 @@
+"""UNIR: restoration learnt from corrupted images only, by an adversary that compares measurements."""
