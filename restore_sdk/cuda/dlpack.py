@@ -110,12 +110,10 @@ def _checked(managed: Any, address: int, versioned: bool) -> Tensor:
         release()
         raise BufferError(f"DLPack version {major}.x, expected {VERSION[0]}.x")
     tensor, flags = managed.dl_tensor, managed.flags if versioned else 0
-    if tensor.dtype.lanes != 1 or tensor.dtype.bits % 8:
+    unfit = _unfit(tensor)
+    if unfit:
         release()
-        raise BufferError(f"elements of {tensor.dtype.lanes} x {tensor.dtype.bits} bits")
-    if not 0 <= tensor.ndim <= MOST_AXES or (tensor.ndim and not tensor.shape):
-        release()
-        raise BufferError(f"{tensor.ndim} axes and {'a' if tensor.shape else 'no'} shape")
+        raise BufferError(unfit)
     return Tensor(
         (tensor.data or 0) + tensor.byte_offset,
         tuple(tensor.shape[: tensor.ndim]),
@@ -126,6 +124,15 @@ def _checked(managed: Any, address: int, versioned: bool) -> Tensor:
         bool(flags & READ_ONLY),
         release,
     )
+
+
+def _unfit(tensor: Any) -> str:
+    """Why no array can be made of `tensor`, empty if one can. A text of our own: once it is released its memory is another's."""
+    if tensor.dtype.lanes != 1 or tensor.dtype.bits % 8:
+        return f"elements of {tensor.dtype.lanes} x {tensor.dtype.bits} bits"
+    if not 0 <= tensor.ndim <= MOST_AXES or (tensor.ndim and not tensor.shape):
+        return f"{tensor.ndim} axes and {'a' if tensor.shape else 'no'} shape"
+    return ""
 
 
 _handed_out: dict[int, tuple[object, ...]] = {}  # what lives as long as each managed tensor that we made, by number
