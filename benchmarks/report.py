@@ -15,6 +15,7 @@ ORDER = {
     "tiling": "Exact tiles: `python benchmarks/tiling.py`",
     "memory": "Peak memory: `python benchmarks/memory.py`",
     "dip": "Deep Image Prior: `python benchmarks/dip.py`",
+    "unir": "UNIR: `python benchmarks/unir.py`",
     "gigapixel": "Huge images: `python -m benchmarks.gigapixel`",
     "video": "Video: `python benchmarks/video.py`",
 }

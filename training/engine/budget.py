@@ -8,6 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
+def wall_clock() -> float:
+    """Seconds since some moment in the past."""
+    return time.monotonic()
+
+
 @dataclass(slots=True)
 class Budget:
     """Counts steps and the seconds spent training (kept over interruptions); one of the two ends the training.
@@ -19,7 +24,7 @@ class Budget:
     max_seconds: float | None = None
     steps: int = 0
     seconds: float = 0.0
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = field(default=wall_clock, repr=False)
     _since: float | None = field(default=None, repr=False)
 
     def start(self) -> None:
