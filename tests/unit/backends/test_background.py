@@ -141,7 +141,8 @@ def test_a_running_call_finishes_on_what_it_began_with(small_spec: ModelSpec) ->
             return super().infer(batch)
 
     slow = Slow(small_spec, 1)
-    backend = BackgroundBackend(slow, Builder(Marked(small_spec, 2)))
+    builder = Builder(Marked(small_spec, 2))
+    backend = BackgroundBackend(slow, builder)
     got: list[float] = []
     thread = threading.Thread(target=lambda: got.append(mark(backend.infer(zeros()))))
     thread.start()
@@ -151,6 +152,8 @@ def test_a_running_call_finishes_on_what_it_began_with(small_spec: ModelSpec) ->
     go_on.set()
     thread.join()
     assert (got, slow.closed) == ([1.0], 1)
+    builder.go.set()
+    assert backend.wait(WAIT)
 
 
 def test_tensorrt_in_the_background(
