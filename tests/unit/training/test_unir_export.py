@@ -26,7 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "convolve-noise": {"network": {"kind": "residual_unet"}},
     "remove-pixel:p=0.5,fill=0.5": {
         "preset": "paper",
-        "network": {"kind": "unir_resnet", "width": 8, "attention": False},
+        "network": {"kind": "unir_resnet", "width": 4, "attention": False},
         "discriminator": {"kind": "unir_resnet", "width": 4},
         "data": {"patch": 32},
     },
