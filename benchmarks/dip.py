@@ -32,6 +32,7 @@ from restore_sdk.dip.results import FitProgress
 
 METHODS = ("opencv", "ours", "deepinv")
 SECONDS_BETWEEN_LINES = 30.0
+LEAST_SIDE = 32  # pixels
 LEDGER = Path("out/benchmarks/dip.jsonl")
 Work = tuple[Case, int, str]
 
@@ -184,6 +185,14 @@ def quality_rows(rows: Sequence[Row]) -> list[QualityRow]:
     return made
 
 
+def side(text: str) -> int:
+    """0, or at least LEAST_SIDE, for argparse."""
+    value = int(text)
+    if value != 0 and value < LEAST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text} is neither 0 nor at least {LEAST_SIDE}")
+    return value
+
+
 def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     """The parsed command line."""
     options = parser(__doc__.partition("\n")[0] if __doc__ else None)
@@ -192,7 +201,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     add("--cases", type=lambda text: text.split(","), default=list(CASES), help=f"comma-separated, of: {','.join(CASES)}")
     add("--methods", type=lambda text: text.split(","), default=list(METHODS), help=f"comma-separated, of: {','.join(METHODS)}")
     add("--seeds", type=positive, default=3, help="how many, from 0")
-    add("--size", type=int, default=256, help="side of the centre that is cut out, pixels; 0: the whole image")
+    add("--size", type=side, default=256, help="side of the centre that is cut out, pixels; 0: the whole image")
     add("--width", choices=("quality", "balanced", "draft"), default="balanced", help="of our network")
     add("--stopping", default="auto", help="our policy")
     add("--max-iterations", type=positive, help="of our loop; the preset's if left out")

@@ -15,7 +15,8 @@ from benchmarks.images import FloatPixels, as_float, read_pixels
 from benchmarks.metrics import psnr, ssim
 from benchmarks.peers.classical import opencv_nl_means
 from restore_sdk.degradations import Downsample, seeded
-from restore_sdk.dip.options import Task
+from restore_sdk.errors import MaskError
+from restore_sdk.options import DipTask
 
 SIGMA, SCALE, BORDER = 25, 4, 4  # of 255; of super-resolution; pixels that are not scored there
 LUMA = np.array([65.481, 128.553, 24.966], np.float32) / 255  # BT.601 in video range, as super-resolution is scored
@@ -26,7 +27,7 @@ class Case:
     """One image and what is done to it."""
 
     name: str
-    task: Task
+    task: DipTask
     image: str
     mask: str | None = None  # white is kept, as in the paper's files
 
@@ -98,13 +99,16 @@ class Trial:
 
 
 def open_trial(case: Case, data: Path, size: int, seed: int) -> Trial:
-    """The case at the `size` x `size` centre of its image (0: all of it, a multiple of the scale). `seed` draws the noise."""
+    """The case at the `size` x `size` centre of its image (0: all of it, a multiple of the scale). `seed` draws the noise.
+
+    Raises MaskError where the mask keeps every pixel there, or is of another size.
+    """
     clean = as_float(_centre(read_pixels(data / case.image), size))
     known = None if case.mask is None else _centre(read_pixels(data / case.mask, gray=True), size) > 127
     if known is not None and known.shape != clean.shape[:2]:
-        raise ValueError(f"the mask of {case.name} is {known.shape}, its image {clean.shape[:2]}; fetch the data set again")
+        raise MaskError(f"the mask of {case.name} is {known.shape}, its image {clean.shape[:2]}; fetch the data set again")
     if known is not None and known.all():
-        raise ValueError(f"nothing is lost in the {size} x {size} centre of {case.name}; pass a larger --size")
+        raise MaskError(f"nothing is lost in the {size} x {size} centre of {case.name}; pass a larger --size")
     return Trial(case, clean, _measured(case, clean, known, seed), known)
 
 

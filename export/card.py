@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from export.files import check_target, write_whole
-from export.stamp import read_stamped, sha256, stamped
+from export.stamp import described, read_stamped, sha256, stamped
 from restore_sdk.errors import ModelNotFoundError, OptionsError
 from restore_sdk.spec import ModelSpec
 
@@ -29,9 +29,7 @@ class Carded:
     spec: ModelSpec
 
     def as_json(self) -> dict[str, Any]:
-        spec = dataclasses.asdict(self.spec)
-        del spec["sha256"]
-        return {"model": str(self.path), "sha256": self.sha256, "size": self.size, "spec": spec}
+        return described(self.path, self.sha256, self.size, self.spec)
 
 
 def write_card(

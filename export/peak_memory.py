@@ -18,7 +18,7 @@ import numpy as np
 
 from export.errors import ExportError
 from restore_sdk.backends.opening import open_backend
-from restore_sdk.backends.torch_file import SUFFIX
+from restore_sdk.backends.wishes import PROGRAM_SUFFIX
 
 SIDES = (512, 896, 1216)  # pixels; the last is about as large as the tiles that the runtime chooses
 PASSES = 2  # over the shapes of a plan: the allocator keeps what one shape needed and may find it unfit for the next
@@ -48,7 +48,7 @@ def _peak_in_fresh_process(model: Path, side: int) -> int:
 
 def run_once(model: Path, side: int) -> int:
     """Peak resident memory of this process, bytes, after the tiles of a plan whose largest has `side` pixels a side."""
-    name = "torch" if model.suffix == SUFFIX else "onnxruntime"
+    name = "torch" if model.suffix == PROGRAM_SUFFIX else "onnxruntime"
     backend = open_backend(model, backend=name, device="cpu", threads=1)
     multiple = backend.spec.size_multiple
     shorter = max(multiple, (side - side // HALO_SHARE) // multiple * multiple)

@@ -22,7 +22,7 @@ from export.keep_fp32 import KeepChoice, in_half
 from export.peak_memory import SIDES, bytes_per_pixel
 from export.radius import LARGEST_RADIUS, check_measured, structural_field
 from export.runtime import on_disk, opened
-from export.stamp import sha256, stamped
+from export.stamp import described, sha256, stamped
 from export.to_onnx import DEFAULT_OPSET, serialised, trace
 from export.tolerance import Precision
 from export.verify import Verification, allowed_difference, compare
@@ -85,13 +85,8 @@ class Exported:
     gate: Gate | None = None  # what FP16 costs; None: the file is FP32
 
     def as_json(self) -> dict[str, Any]:
-        spec = dataclasses.asdict(self.spec)
-        del spec["sha256"]
         return {
-            "model": str(self.path),
-            "sha256": self.sha256,
-            "size": self.size,
-            "spec": spec,
+            **described(self.path, self.sha256, self.size, self.spec),
             "verification": self.verification.as_json(),
             "measured_radius": self.measured_radius,
             "exact_tile_error": self.exact_tile_error,

@@ -7,9 +7,11 @@ promise, and needs no `onnx` package.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.errors import ModelDamagedError
@@ -37,6 +39,13 @@ def stamped(content: bytes, spec: ModelSpec) -> bytes:
 def without_metadata(content: bytes) -> bytes:
     """`content` less every metadata entry: what two stampings of one graph share."""
     return b"".join(content[start:stop] for start, stop, key in _records(content) if key is None)
+
+
+def described(path: Path, digest: str, size: int, spec: ModelSpec) -> dict[str, Any]:
+    """A written model as JSON types: the head of every report. `digest` hexadecimal, `size` in bytes."""
+    stated = dataclasses.asdict(spec)
+    del stated["sha256"]
+    return {"model": str(path), "sha256": digest, "size": size, "spec": stated}
 
 
 def sha256(content: bytes) -> str:

@@ -20,7 +20,7 @@ from export.peak_memory import bytes_per_pixel
 from export.produce import STEPS as ONNX_STEPS
 from export.produce import Announce, ExportOptions, export_onnx
 from export.runtime import on_disk, opened
-from export.stamp import read_stamped, sha256, stamped
+from export.stamp import described, read_stamped, sha256, stamped
 from export.tolerance import INT8, Precision
 from export.verify import Verification, allowed_difference, compare
 from restore_sdk.backends.base import Backend
@@ -50,13 +50,8 @@ class ExportedInt8:
         return max(self.losses, key=lambda loss: loss.db)
 
     def as_json(self) -> dict[str, Any]:
-        spec = dataclasses.asdict(self.spec)
-        del spec["sha256"]
         return {
-            "model": str(self.path),
-            "sha256": self.sha256,
-            "size": self.size,
-            "spec": spec,
+            **described(self.path, self.sha256, self.size, self.spec),
             "verification": self.verification.as_json(),
             "exact_tile_error": self.exact_tile_error,
             "int8": _summary(self.losses, self.images),

@@ -13,10 +13,10 @@ from export.files import check_target
 from export.stamp import sha256
 from restore_sdk.backends.engine_build import BuiltEngine, build_engine
 from restore_sdk.backends.engine_options import EngineOptions
-from restore_sdk.backends.engine_plan import SCHEMA, SUFFIX, sidecar_path
+from restore_sdk.backends.engine_plan import SCHEMA, sidecar_path
 from restore_sdk.backends.engine_profile import EngineProfile, Size, profile_for
-from restore_sdk.backends.engine_progress import OnProgress
 from restore_sdk.backends.onnx_file import read_onnx
+from restore_sdk.backends.wishes import PLAN_SUFFIX, OnProgress
 from restore_sdk.spec import ModelSpec
 from training.engine.files import replacing
 
@@ -80,7 +80,7 @@ def export_plan(
     OptionsError, OutputError, MissingExtraError, DeviceUnavailableError, EngineBuildError and BackendError. Whatever is raised,
     nothing was written, and an older plan is as it was.
     """
-    check_target(target, SUFFIX)
+    check_target(target, PLAN_SUFFIX)
     check_target(sidecar_path(target), ".json")
     sizes = sizes or ProfileSizes()
     file = read_onnx(model)

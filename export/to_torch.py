@@ -27,8 +27,9 @@ from export.stamp import sha256
 from export.to_onnx import AXES, INPUT
 from export.verify import Verification, allowed_difference, compare
 from restore_sdk.backends.base import Backend
-from restore_sdk.backends.torch_file import SUFFIX, sidecar, sidecar_text
+from restore_sdk.backends.torch_file import sidecar, sidecar_text
 from restore_sdk.backends.torch_program import open_torch_program
+from restore_sdk.backends.wishes import PROGRAM_SUFFIX
 from restore_sdk.extras import require
 from restore_sdk.spec import METADATA_KEY, ModelSpec
 from training.engine.files import replacing
@@ -51,7 +52,7 @@ def export_torch(
     was. An FP16 program is checked on the CPU with half values and float32 sums, as a GPU computes.
     """
     options = options or ExportOptions()
-    check_target(target, SUFFIX)
+    check_target(target, PROGRAM_SUFFIX)
     onnx = _as_onnx(checkpoint, options, announce)
     announce("program")
     loaded = load_checkpoint(checkpoint)
@@ -126,7 +127,7 @@ def serialised(program: Any, spec: ModelSpec) -> bytes:
 def on_disk(content: bytes) -> Iterator[Path]:
     """Path of `content` with its digest beside it, in a folder that is gone afterwards."""
     with TemporaryDirectory(prefix="restore-export-") as folder:
-        path = Path(folder) / f"model{SUFFIX}"
+        path = Path(folder) / f"model{PROGRAM_SUFFIX}"
         _write(path, content)
         yield path
 

@@ -23,8 +23,8 @@ from export.stamp import read_stamped
 from export.tolerance import TOLERANCES, Precision, Tolerance, difference, tolerance_for
 from restore_sdk.backends.base import Backend, FloatNCHW
 from restore_sdk.backends.onnx_file import OnnxFile, read_onnx
-from restore_sdk.backends.torch_file import SUFFIX
 from restore_sdk.backends.torch_program import open_torch_program
+from restore_sdk.backends.wishes import PROGRAM_SUFFIX
 from restore_sdk.spec import METADATA_KEY, ModelSpec
 
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
@@ -125,7 +125,7 @@ def verify(model: Path, against: Path, *, tolerance: float | None = None, thread
 
 @contextmanager
 def _candidate(model: Path, threads: int | None) -> Iterator[Backend]:
-    if model.suffix != SUFFIX:
+    if model.suffix != PROGRAM_SUFFIX:
         with opened(*read_stamped(model), threads=threads) as backend:
             yield backend
         return
@@ -140,7 +140,7 @@ def _reference(against: Path, spec: ModelSpec, threads: int | None) -> Iterator[
         file = read_onnx(against)
         with opened(file.content, spec, threads=threads) as backend:
             yield backend.infer, _precision(file)
-    elif against.suffix == SUFFIX:
+    elif against.suffix == PROGRAM_SUFFIX:
         with _candidate(against, threads) as backend:
             _check_contract(spec, backend.spec)
             yield backend.infer, backend.spec.precision

@@ -1,4 +1,5 @@
-"""restore() for an image that lies on a GPU: tile by tile on the caller's stream, with no copy to the host and no waiting."""
+"""restore() for an image that lies on a GPU: tile by tile on the caller's stream, with no copy to the host and no waiting (but
+for backends that were asked to put right what overflows, see docs/backends.md)."""
 
 from __future__ import annotations
 
@@ -43,6 +44,7 @@ def restore_on_device(
         layout = inspect_view(view, order=order, min_size=spec.min_size)
         here = DeviceImage(view, layout, spec, launcher, clip=clip)
         result = undo.enter_context(here.result)
+        here.enlarge_alpha()
 
         def work(part: TilePlan, _batch: int, on_tile: TileCallback | None) -> None:
             _walk(part, here, backend, on_tile)

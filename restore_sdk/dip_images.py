@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore_sdk.dip.options import TASKS, DipOptions, Task
+from restore_sdk.dip.options import DipOptions
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.extras import require
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
-from restore_sdk.options import ChannelOrder
+from restore_sdk.options import DIP_TASKS, ChannelOrder, DipTask, is_dip
 from restore_sdk.spec import ModelSpec
 from restore_sdk.tiling.plan import Span, TilePlan
 
@@ -51,11 +51,6 @@ class DipImage:
     outcome: DipOutcome
 
 
-def is_dip(model: object) -> bool:
-    """Whether `model` names a per-image fit rather than a trained model."""
-    return isinstance(model, str) and model in TASKS
-
-
 class DipImages:
     """Fits a network to each image that it is given. Any number of threads may call it at once; each fit takes its own memory.
 
@@ -68,13 +63,13 @@ class DipImages:
 
     def __init__(self, task: str, options: DipOptions | None = None, *, device: str = "auto", threads: int | None = None) -> None:
         if not is_dip(task):
-            raise OptionsError("model", task, f"one of {', '.join(TASKS)}")
+            raise OptionsError("model", task, f"one of {', '.join(DIP_TASKS)}")
         torch = require("torch", "dip")
         from restore_sdk.dip.devices import dip_device  # noqa: PLC0415 loads PyTorch
         from restore_sdk.dip.presets import chosen_preset  # noqa: PLC0415
         from restore_sdk.dip.problem import operator_of  # noqa: PLC0415
 
-        self._task, self._options = cast(Task, task), options or DipOptions()
+        self._task, self._options = cast(DipTask, task), options or DipOptions()
         chosen_preset(self._task, self._options)
         operator_of(self._task, self._options)
         self._device = str(dip_device(device, self._options.precision))

@@ -9,17 +9,15 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import get_args
 
-from restore_sdk.errors import ImageReadError, OptionsError
+from restore_sdk.errors import ImageReadError
 from restore_sdk.gigapixel_cells import CellRun, Network, plan_cells
 from restore_sdk.host_images import TileCallback
 from restore_sdk.image.big_facts import Record
 from restore_sdk.image.big_journal import Journal, fingerprint
 from restore_sdk.image.big_publishing import publish, unfinished_names, written
 from restore_sdk.image.gigapixel import check_big_target, open_source, open_target
-from restore_sdk.image.targets import check_quality
-from restore_sdk.image_files import FileReport, MetadataChoice
+from restore_sdk.image_files import FileReport, MetadataChoice, checked_request
 from restore_sdk.options import TileOptions
 
 _FORMAT = 1  # of the journal
@@ -44,10 +42,7 @@ def restore_huge_file(
     cells, those of an earlier call included.
     """
     started = time.perf_counter()
-    if metadata not in get_args(MetadataChoice):
-        raise OptionsError("metadata", metadata, "'keep' or 'strip'")
-    source, target = Path(source), Path(target)
-    check_quality(quality)
+    source, target = checked_request(source, target, metadata=metadata, quality=quality)
     check_big_target(source, target, overwrite=overwrite)
     opened = open_source(source)
     try:

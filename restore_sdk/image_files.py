@@ -32,6 +32,16 @@ class FileReport:
     notices: tuple[str, ...] = ()  # what could not be taken over from the source, in words
 
 
+def checked_request(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], *, metadata: MetadataChoice, quality: int | None
+) -> tuple[Path, Path]:
+    """The paths as such, of a call whose choices make sense. Raises OptionsError."""
+    if metadata not in get_args(MetadataChoice):
+        raise OptionsError("metadata", metadata, "'keep' or 'strip'")
+    check_quality(quality)
+    return Path(source), Path(target)
+
+
 def restore_image_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
@@ -43,10 +53,7 @@ def restore_image_file(
 ) -> FileReport:
     """Restorer.restore_file with what restores the pixels; what could not be written is refused before they are touched."""
     started = time.perf_counter()
-    if metadata not in get_args(MetadataChoice):
-        raise OptionsError("metadata", metadata, "'keep' or 'strip'")
-    source, target = Path(source), Path(target)
-    check_quality(quality)
+    source, target = checked_request(source, target, metadata=metadata, quality=quality)
     check_paths(source, target, overwrite=overwrite)
     file = read_image(source)
     check_holds(target, file.pixels)

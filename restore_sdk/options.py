@@ -9,6 +9,10 @@ from restore_sdk.errors import OptionsError
 
 TileMode: TypeAlias = Literal["exact", "fast"]
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
+DipTask: TypeAlias = Literal["dip-denoise", "dip-inpaint", "dip-super-resolve", "dip-deblur"]
+
+DIP_TASKS: tuple[DipTask, ...] = get_args(DipTask)
+DEFAULT_QUEUE = 2  # frames that wait on either side of a stream
 
 SMALLEST_CORE = 16  # pixels; below it nearly all the work is halo
 LARGEST_MEMORY_MB = 1 << 30  # MiB; a pebibyte
@@ -65,3 +69,21 @@ def tile_options(choice: TileChoice) -> TileOptions | None:
     if isinstance(choice, str) and choice == "fast":
         return TileOptions(mode="fast")
     raise OptionsError("tile", choice, "'auto', 'exact', 'fast', a core size in pixels, TileOptions or None")
+
+
+def is_dip(model: object) -> bool:
+    """Whether `model` names a per-image fit rather than a trained model."""
+    return isinstance(model, str) and model in DIP_TASKS
+
+
+def checked_clip(clip: object) -> bool:
+    """`clip` as it is. Raises OptionsError for anything but True and False."""
+    if not isinstance(clip, bool):
+        raise OptionsError("clip", clip, "True or False")
+    return clip
+
+
+def check_callback(name: str, callback: object, arguments: str) -> None:
+    """Raise OptionsError for anything but None and what can be called with `arguments`, which are named as a user reads them."""
+    if callback is not None and not callable(callback):
+        raise OptionsError(name, callback, f"something to call with {arguments}, or None")

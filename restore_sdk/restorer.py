@@ -5,39 +5,34 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk import __version__
 from restore_sdk.backends.base import PipelinedBackend
-from restore_sdk.backends.engine_finite import Finite
-from restore_sdk.backends.engine_progress import OnProgress
-from restore_sdk.backends.engine_source import Build
 from restore_sdk.backends.opening import open_backend
-from restore_sdk.cuda.arrays import is_device_array
-from restore_sdk.device_images import restore_on_device
-from restore_sdk.dip.options import DipOptions
-from restore_sdk.dip_images import DipImages, is_dip
 from restore_sdk.errors import OptionsError, RestorerClosedError
-from restore_sdk.gigapixel import restore_huge_file
-from restore_sdk.gigapixel_cells import network_of
-from restore_sdk.host_images import HostImages, Image, InferMany, TileCallback, in_range, many_in_range, refuse_mask
-from restore_sdk.image.gigapixel import is_huge
-from restore_sdk.image_files import FileReport, MetadataChoice, restore_image_file
-from restore_sdk.options import ChannelOrder, TileChoice, TileOptions, tile_options
+from restore_sdk.host_images import HostImages, Image, Infer, InferMany, TileCallback, in_range, many_in_range, refuse_mask
+from restore_sdk.options import DEFAULT_QUEUE, ChannelOrder, check_callback, checked_clip, is_dip, tile_options
 from restore_sdk.spec import ModelSpec
-from restore_sdk.stream.frames import DEFAULT_QUEUE, FrameStream, Policy, stream_frames
-from restore_sdk.stream.reuse import ReusedTiles
-from restore_sdk.tiling.plan import TilePlan
 from restore_sdk.zoo.registry import find_model
 
 if TYPE_CHECKING:
     from restore_sdk.backends.base import Backend
+    from restore_sdk.backends.wishes import Build, Finite, OnProgress
+    from restore_sdk.dip.options import DipOptions
+    from restore_sdk.dip_images import DipImages
+    from restore_sdk.image_files import FileReport, MetadataChoice
+    from restore_sdk.options import TileChoice, TileOptions
+    from restore_sdk.stream.frames import FrameStream, Policy
+    from restore_sdk.stream.reuse import ReusedTiles
+    from restore_sdk.tiling.plan import TilePlan
+
+    Mask: TypeAlias = NDArray[Any] | None
 
 
 class Restorer:
@@ -60,7 +55,7 @@ class Restorer:
     build          a TensorRT engine that is not kept yet: "wait" for it, let the next backend serve until it is built in the
                    "background", or "never" build
     finite         values of a TensorRT engine that are NaN or infinite (an overflow of FP16): "raise" BackendError, "fallback" to
-                   FP32, or "ignore" them
+                   FP32, or "ignore" them; for arrays on a GPU see docs/backends.md
     on_progress    called with (fraction, what is being done) while an engine builds
     dip            how "dip-denoise", "dip-inpaint", "dip-super-resolve" and "dip-deblur" are fitted to each image (extra [dip])
 
@@ -84,13 +79,13 @@ class Restorer:
     ) -> None:
         if channel_order not in get_args(ChannelOrder):
             raise OptionsError("channel_order", channel_order, "'rgb' or 'bgr'")
-        if not isinstance(clip, bool):
-            raise OptionsError("clip", clip, "True or False")
-        self._tile, self._order, self._clip = tile_options(tile), channel_order, clip
+        self._tile, self._order, self._clip = tile_options(tile), channel_order, checked_clip(clip)
         self._owned = isinstance(model, str | os.PathLike)
-        self._dip = DipImages(str(model), dip, device=device, threads=threads) if is_dip(model) else None
-        if self._dip is not None:
-            model = self._dip
+        self._dip: DipImages | None = None
+        if is_dip(model):
+            from restore_sdk.dip_images import DipImages  # noqa: PLC0415 loads the options of a fit
+
+            model = self._dip = DipImages(str(model), dip, device=device, threads=threads)
         elif isinstance(model, str | os.PathLike):
             path, sha256 = find_model(model)
             wishes = {"build": build, "finite": finite, "on_progress": on_progress}
@@ -99,12 +94,10 @@ class Restorer:
         if not hasattr(model, "infer") or not isinstance(getattr(model, "spec", None), ModelSpec):
             raise OptionsError("model", model, "a bundled name, the path of an .onnx, .pt2 or .plan file, or an opened Backend")
         self._backend: Backend | None = model
-        self._spec = model.spec
-        self._host = HostImages(model.spec)
-        self._many: InferMany | None = None
-        if isinstance(model, PipelinedBackend):  # asked once: the answer takes microseconds
-            self._many = many_in_range(model.infer_many, model.spec.value_range)
-        self._takes_mask = "mask" in model.spec.inputs
+        self._spec, self._host = model.spec, HostImages(model.spec, self._tile, channel_order)
+        self._infer: Infer | None = in_range(model.infer, model.spec.value_range)
+        several = model.infer_many if isinstance(model, PipelinedBackend) else None  # asked once: it takes microseconds
+        self._many: InferMany | None = None if several is None else many_in_range(several, model.spec.value_range)
         self._last_plan: TilePlan | None = None
 
     @property
@@ -138,19 +131,27 @@ class Restorer:
         The other arguments stand for the constructor's on this call. Returns a new array of the same dtype and channels,
         (H * scale, W * scale). Raises ImageError, MaskError, OptionsError, TilingError, BackendError, RestorerClosedError.
         """
-        if self._dip is None and (mask is not None or self._takes_mask):
+        usual = tile is ... and mask is None and channel_order is None and clip is None and on_tile is None and stream is None
+        if usual and type(image) is np.ndarray and (made := self._host.quickly(image, self._infer)) is not None:
+            self._last_plan = made[1]
+            return made[0]
+        if self._dip is None and (mask is not None or "mask" in self._spec.inputs):
             refuse_mask(self._spec)
-        order, clip = self._order if channel_order is None else channel_order, self._clip if clip is None else clip
-        if type(image) is not np.ndarray and is_device_array(image):
-            on_device = partial(restore_on_device, image, self._opened(), self._host.plan, self._host.recovery)
-            restored: Any  # a DeviceArray
-            restored, self._last_plan = on_device(
-                options=self._options(tile), order=order, clip=clip, stream=stream, on_tile=on_tile
-            )
-            return restored  # type: ignore[no-any-return]
+        if on_tile is not None:
+            check_callback("on_tile", on_tile, "(tiles done, tiles in all)")
+        order, clip = self._order if channel_order is None else channel_order, self._clip if clip is None else checked_clip(clip)
+        if type(image) is not np.ndarray:
+            from restore_sdk.cuda.arrays import is_device_array  # noqa: PLC0415 not needed for numpy's own arrays
+
+            if is_device_array(image):
+                from restore_sdk.device_images import restore_on_device  # noqa: PLC0415
+
+                how: Any = {"options": self._options(tile), "order": order, "clip": clip, "stream": stream, "on_tile": on_tile}
+                restored, self._last_plan = restore_on_device(image, self._opened(), self._host.plan, self._host.recovery, **how)
+                return restored  # type: ignore[return-value]
         if stream is not None:
             raise OptionsError("stream", stream, "None for an array that is not on a GPU")
-        return self._restore(image, order, clip, self._options(tile), on_tile, mask=mask)[0]
+        return self._restore(image, mask, order, clip, self._options(tile), on_tile)[0]
 
     __call__ = restore
 
@@ -162,10 +163,8 @@ class Restorer:
         clip: bool | None = None,
         tile: TileChoice | EllipsisType = ...,
     ) -> Iterator[Image]:
-        """Restore images in their order, each when it is asked for: one input and one result are held at a time.
-
-        Arguments and errors as for restore(); an error ends the iteration.
-        """
+        """Restore images in their order, each when it is asked for: one input and one result are held at a time. Arguments and
+        errors as for restore(); an error ends the iteration."""
         self._opened()
         return (self.restore(image, channel_order=channel_order, clip=clip, tile=tile) for image in images)
 
@@ -189,13 +188,20 @@ class Restorer:
 
         The other arguments as for restore(). Raises ImageReadError, ImageWriteError, OptionsError, and what restore() raises.
         """
+        from restore_sdk.image.huge import is_huge  # noqa: PLC0415 what only files need is loaded here
+        from restore_sdk.image_files import restore_image_file  # noqa: PLC0415
+
         backend, options = self._opened(), self._options(tile)
+        check_callback("on_tile", on_tile, "(tiles done, tiles in all)")
+        writing: Any = {"overwrite": overwrite, "metadata": metadata, "quality": quality}
         if self._dip is None and mask is None and is_huge(Path(source), Path(target)):
+            from restore_sdk.gigapixel import restore_huge_file  # noqa: PLC0415
+            from restore_sdk.gigapixel_cells import network_of  # noqa: PLC0415
+
             network = network_of(backend, self._host, self._many)
-            huge = partial(restore_huge_file, clip=self._clip, metadata=metadata, overwrite=overwrite, quality=quality)
-            return huge(source, target, network, options=options, on_tile=on_tile)
-        restore = lambda pixels: self._restore(pixels, "rgb", self._clip, options, on_tile, mask=mask)  # noqa: E731
-        return restore_image_file(source, target, restore, overwrite=overwrite, metadata=metadata, quality=quality)
+            return restore_huge_file(source, target, network, options=options, clip=self._clip, on_tile=on_tile, **writing)
+        restore = lambda pixels: self._restore(pixels, mask, "rgb", self._clip, options, on_tile)  # noqa: E731
+        return restore_image_file(source, target, restore, **writing)
 
     def stream(
         self,
@@ -220,12 +226,19 @@ class Restorer:
         Frames come out in order. What a stage raises ends the stream and comes out once, as StreamError with the frame's number.
         Raises OptionsError, RestorerClosedError.
         """
-        backend = self._opened()
-        tiles = ReusedTiles(backend) if reuse else None
-        same = partial(Restorer, tile=self._tile, channel_order=self._order, clip=self._clip)
-        inner = self if tiles is None else same(tiles)
-        flow = partial(stream_frames, workers=workers, queue=queue, policy=policy, max_age=max_age, reuse=tiles)
-        return flow(inner.restore, frames)
+        from restore_sdk.stream.frames import stream_frames  # noqa: PLC0415 what only streams need is loaded here
+
+        self._opened()
+        inner, tiles = self.reusing() if reuse else (self, None)
+        return stream_frames(inner.restore, frames, workers=workers, queue=queue, policy=policy, max_age=max_age, reuse=tiles)
+
+    def reusing(self) -> tuple[Restorer, ReusedTiles]:
+        """A Restorer like this one that takes over the tiles which are the same as in the frame before, and what counts them: the
+        `reuse` of stream_frames() and restore_video(). Both work until this one is closed. Raises RestorerClosedError."""
+        from restore_sdk.stream.reuse import ReusedTiles  # noqa: PLC0415
+
+        tiles = ReusedTiles(self._opened())
+        return Restorer(tiles, tile=self._tile, channel_order=self._order, clip=self._clip), tiles
 
     def warm_up(self, shape: tuple[int, int] = (256, 256)) -> None:
         """Run the tiles of an image of `shape`, (height, width) in pixels, once, so that the first real one pays nothing extra.
@@ -233,9 +246,8 @@ class Restorer:
         Raises OptionsError, TilingError, BackendError, RestorerClosedError.
         """
         backend = self._opened()
-        if self._dip is not None:
-            return
-        backend.warm_up(self._host.shapes(shape, self._tile))
+        if self._dip is None:
+            backend.warm_up(self._host.shapes(shape, self._tile))
 
     def report(self) -> dict[str, object]:
         """What really runs, as JSON types: the backend's own report, the SDK's version and settings, and the tile plan of the
@@ -255,7 +267,7 @@ class Restorer:
 
     def close(self) -> None:
         """Release the model; a second call does nothing."""
-        backend, self._backend, self._many = self._backend, None, None
+        backend, self._backend, self._infer, self._many = self._backend, None, None, None
         if backend is not None and self._owned:
             backend.close()
 
@@ -266,22 +278,15 @@ class Restorer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _restore(
-        self,
-        image: Image,
-        order: ChannelOrder,
-        clip: bool,
-        options: TileOptions | None,
-        on_tile: TileCallback | None,
-        *,
-        mask: NDArray[Any] | None = None,
+    def _restore(  # noqa: PLR0917 six names, which both callers have at hand
+        self, image: Image, mask: Mask, order: ChannelOrder, clip: bool, options: TileOptions | None, on_tile: TileCallback | None
     ) -> tuple[Image, TilePlan]:
+        if (infer := self._infer) is None:
+            raise RestorerClosedError
         if self._dip is not None:
-            self._opened()
             made = self._dip.restore(image, mask, order=order, clip=clip, on_tile=on_tile)
             self._last_plan = self._dip.plan(*image.shape[:2])
             return made.image, self._last_plan
-        infer = in_range(self._opened().infer, self._spec.value_range)
         restored, plan = self._host.restore(image, infer, self._many, order=order, clip=clip, options=options, on_tile=on_tile)
         self._last_plan = plan
         return restored, plan
@@ -290,7 +295,6 @@ class Restorer:
         return self._tile if isinstance(tile, EllipsisType) else tile_options(tile)
 
     def _opened(self) -> Backend:
-        backend = self._backend
-        if backend is None:
+        if (backend := self._backend) is None:
             raise RestorerClosedError
         return backend

@@ -8,10 +8,10 @@ from contextlib import suppress
 from itertools import groupby
 from typing import Literal, Protocol, TypeAlias
 
-from restore_sdk.backends.base import Backend, FloatNCHW, PipelinedBackend
+from restore_sdk.backends.base import Backend, DeviceBackend, FloatNCHW, PipelinedBackend
 from restore_sdk.backends.engine_lease import Leased
 from restore_sdk.backends.engine_progress import Cancelled
-from restore_sdk.errors import RestoreError
+from restore_sdk.errors import DeviceUnavailableError, RestoreError
 from restore_sdk.spec import ModelSpec
 
 State: TypeAlias = Literal["building", "ready", "failed"]
@@ -32,9 +32,10 @@ class BackgroundBackend:
     says what serves. If `make` fails, that is told there and `now` goes on. Any number of threads may use it at once.
     """
 
-    def __init__(self, now: Backend, make: Callable[[Cancelled], ShapedBackend]) -> None:
-        """Takes over `now`. make: called on another thread, with a function that says whether to give up."""
-        self._spec = now.spec
+    def __init__(self, now: Backend, make: Callable[[Cancelled], ShapedBackend], *, device_index: int = 0) -> None:
+        """Takes over `now`. make: called on another thread, with a function that says whether to give up; device_index: of the
+        GPU that what it makes runs on."""
+        self._spec, self._index = now.spec, device_index
         self._now: Leased[Backend] = Leased(now)
         self._later: Leased[ShapedBackend] | None = None
         self._state: State = "building"
@@ -54,6 +55,19 @@ class BackgroundBackend:
         """As Backend.infer, on what serves now."""
         with self._serving(batch.shape).use() as backend:
             return backend.infer(batch)
+
+    @property
+    def device_index(self) -> int:
+        """Number of the GPU that the backend which is made ready runs on."""
+        return self._index
+
+    def infer_on_device(self, given: int, restored: int, shape: tuple[int, int, int, int], stream: int, /) -> None:
+        """As DeviceBackend.infer_on_device, on what serves now. Raises DeviceUnavailableError if that does not work on arrays of
+        this GPU: before the change-over, and for shapes that stay with it."""
+        with self._serving(shape).use() as backend:
+            if not isinstance(backend, DeviceBackend) or backend.device_index != self._index:
+                raise _refusal(self._index, backend.report(), shape)
+            backend.infer_on_device(given, restored, shape, stream)
 
     def infer_many(self, batches: Iterable[FloatNCHW], /) -> Iterator[FloatNCHW]:
         """As PipelinedBackend.infer_many; each batch on what serves when its turn comes."""
@@ -112,6 +126,14 @@ class BackgroundBackend:
                 self._later, self._state = Leased(made), "ready"
                 return
         made.close()
+
+
+def _refusal(index: int, serving: Mapping[str, object], shape: tuple[int, ...]) -> DeviceUnavailableError:
+    where = str(serving.get("device"))
+    now = f"{serving.get('backend')} on {where} serves {shape[3]}x{shape[2]} now"
+    ready = "or wait until report()['build']['state'] is 'ready'"
+    remedy = f"pass a numpy array, open the model with build='wait', {ready}"
+    return DeviceUnavailableError(f"an array on cuda:{index}", [where], f"{now}; {remedy}")
 
 
 def _before_exit(call: Callable[[], None]) -> None:

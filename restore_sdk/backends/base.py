@@ -68,6 +68,6 @@ class DeviceBackend(Backend, Protocol):
         shape            of `given`
         stream           handle of a CUDA stream of this GPU
 
-        Nothing looks at the values. Raises BackendError.
+        Nothing waits to look at the values; a backend may raise for an earlier batch. Raises BackendError.
         """
         ...

@@ -11,14 +11,13 @@ import json
 import os
 import platform
 import re
-import secrets
 from collections.abc import Callable, Mapping
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from restore_sdk.backends.engine_cache import user_folder
+from restore_sdk.backends.user_folder import user_folder
 
 CANDIDATES: Mapping[str, tuple[str, ...]] = MappingProxyType(  # backend: the distributions that bring it; a tie goes to the first
     {
@@ -38,17 +37,14 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(digest: Callable[[], str], *, device: str, threads: int | None) -> Choice:
-    """The backend that `auto` takes for an .onnx model; `digest()`, its sha256, is asked for only if it matters. Starts no
-    runtime."""
-    present = installed()
-    if device.startswith("cuda"):
-        return Choice(FIRST, f"it is the one with device {device!r}")
+def choose(digest: Callable[[], str], *, threads: int | None) -> Choice:
+    """The backend that `auto` takes for an .onnx model on the CPU; `digest()`, its sha256, is asked for only if it matters.
+    Starts no runtime, and reads no distribution's metadata (which takes longer than all else here) before something was
+    measured."""
+    present = importable()
     if len(present) < 2:
         return Choice(next(iter(present), FIRST), "it is the only one installed")
-    if device == "auto" and "onnxruntime-gpu" in present[FIRST]:
-        return Choice(FIRST, "its CUDA build is installed")
-    seconds = stored(digest(), threads)
+    seconds = stored(digest(), threads) if _entries() else None
     if seconds is None:
         return Choice(FIRST, "speed not measured here; `restore doctor --measure` does")
     return fastest(seconds)
@@ -60,6 +56,11 @@ def fastest(seconds: Mapping[str, float]) -> Choice:
     name = next(name for name in CANDIDATES if seconds.get(name, limit + 1) <= limit)
     figures = ", ".join(f"{other} {time:.3g}" for other, time in seconds.items())
     return Choice(name, f"measured here, seconds per megapixel: {figures}")
+
+
+def importable() -> list[str]:
+    """Those of CANDIDATES whose module is there; a backend is named as its module is."""
+    return [backend for backend in CANDIDATES if find_spec(backend) is not None]
 
 
 def installed() -> dict[str, str]:
@@ -93,7 +94,7 @@ def store(sha256: str, threads: int | None, seconds: Mapping[str, float]) -> str
     circumstances = _circumstances(sha256, threads)
     entry = {**circumstances, "seconds_per_megapixel": dict(seconds)}
     content = json.dumps({"schema": SCHEMA, "entries": {**_entries(), _key(circumstances): entry}}, indent=1, sort_keys=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    temporary = path.with_name(f".{os.urandom(8).hex()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary.write_text(content, encoding="utf-8")
@@ -130,6 +131,8 @@ def _key(circumstances: Mapping[str, object]) -> str:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib import metadata  # noqa: PLC0415 slow to load
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from types import MappingProxyType, ModuleType
 
-from restore_sdk.backends.engine_options import APIS, Api
+from restore_sdk.backends.wishes import APIS, Api
 from restore_sdk.cuda.driver import driver_reason
 from restore_sdk.errors import BackendError
 from restore_sdk.extras import require
@@ -57,6 +57,7 @@ RTX_ONLY: Mapping[str, Sequence[str]] = MappingProxyType(
         "EngineInvalidityDiagnostics": ("UNSUPPORTED_CC",),
         "EngineValidity": ("INVALID", "SUBOPTIMAL"),
         "IBuilderConfig": ("num_compute_capabilities", "set_compute_capability"),
+        "IRuntimeCache": ("deserialize", "serialize"),
         "IRuntimeConfig": ("create_runtime_cache", "cuda_graph_strategy", "set_runtime_cache"),
         "Runtime": ("get_engine_validity",),
     }

@@ -13,8 +13,12 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from types import ModuleType
 
+import numpy as np
+
 from restore_sdk.backends.base import Backend, FloatNCHW
-from restore_sdk.backends.engine_finite import Finite, FiniteCheck
+from restore_sdk.backends.engine_cache import EngineCache
+from restore_sdk.backends.engine_finite import FiniteCheck, overflow_error
+from restore_sdk.backends.engine_kernels import KeptKernels, kernel_facts
 from restore_sdk.backends.engine_lease import Leased
 from restore_sdk.backends.engine_profile import EngineProfile, Shape, size_text
 from restore_sdk.backends.engine_running import EngineRunner, on_device
@@ -22,6 +26,8 @@ from restore_sdk.backends.engine_session import EngineRefusedError, load_engine
 from restore_sdk.backends.engine_source import EngineSource, Obtained, widened
 from restore_sdk.backends.file_backend import FileBackend, described
 from restore_sdk.backends.signature import check_batch, check_shape
+from restore_sdk.backends.wishes import Finite
+from restore_sdk.cuda.launching import open_launcher
 from restore_sdk.cuda.memory import Device
 from restore_sdk.errors import BackendError
 
@@ -40,17 +46,19 @@ class TensorRTBackend(FileBackend):
         fallback: Callable[[], Backend],
         may_widen: bool = True,
         chosen: str | None = None,
+        kernels: EngineCache | None = None,
     ) -> None:
         """Takes over `device`. fallback: opens what restores the batches that overflow, if `finite` is "fallback".
 
         may_widen  whether a shape outside the engine's range may mean a build, in the midst of a call.
+        kernels    keeps what tensorrt_rtx compiles as it runs; None: nothing does.
 
         Raises BackendError, EngineBuildError, ModelSpecError, DeviceMemoryError.
         """
         with ExitStack() as undo:
             undo.callback(device.close)
             self._source, self._api, self._device = source, api, device
-            self._contexts, self._may_widen = contexts, may_widen
+            self._contexts, self._may_widen, self._kernels = contexts, may_widen, kernels
             self._finite = FiniteCheck(finite, fallback)
             self._widening = threading.Lock()
             self._runner = Leased(self._opened(None), device.close)
@@ -84,11 +92,30 @@ class TensorRTBackend(FileBackend):
             first = feed.left
 
     def infer_on_device(self, given: int, restored: int, shape: Shape, stream: int, /) -> None:
-        """Queue one batch on the caller's stream; see DeviceBackend. The finite check cannot look at it without waiting, and
-        does not. A shape outside the engine's range blocks until it is built."""
+        """Queue one batch on the caller's stream; see DeviceBackend. A shape outside the engine's range blocks until it is built.
+
+        With finite="raise" nothing waits: a result that is not finite is the BackendError of a later call, the first one after
+        the GPU has got that far, or a RestoreWarning of close(). With "fallback" this waits for the stream and sees to it.
+        """
         check_shape(shape, self._spec)
+        policy = self._finite.policy
         with self._fitting(shape) as runner:
-            runner.enqueue_for_caller(given, restored, shape, stream)
+            if policy == "raise" and runner.overflowed():
+                raise overflow_error()
+            ticket = runner.enqueue_for_caller(given, restored, shape, stream, look=policy != "ignore")
+            if policy == "fallback" and ticket is not None:
+                launcher = open_launcher(self.device_index)
+                launcher.wait(stream)
+                if runner.overflowed(ticket):
+                    batch = np.empty(shape, np.float32)
+                    launcher.read(given, batch, stream)
+                    launcher.write(restored, self._finite.instead(batch), stream)
+
+    def warm_up(self, shapes: Iterable[tuple[int, int, int, int]], /) -> None:
+        """Run once on each (N, C, H, W), and keep the kernels that were compiled for them."""
+        super().warm_up(shapes)
+        with self._runner.use() as runner:
+            runner.keep_kernels()
 
     def report(self) -> Mapping[str, object]:
         """What really runs, the present engine's range and origin included."""
@@ -141,7 +168,11 @@ class TensorRTBackend(FileBackend):
     def _loaded(self, obtained: Obtained) -> EngineRunner:
         with on_device(self._device):
             session = load_engine(self._api, obtained.payload, self._source.spec)
-            return EngineRunner(session, self._source.spec, self._device, self._contexts)
+            kernels = None
+            if self._kernels is not None and session.runtime_cache is not None:
+                facts = kernel_facts(obtained.payload, self._source.api, str(self._api.__version__), self._device)
+                kernels = KeptKernels(session.runtime_cache, self._kernels, facts)
+            return EngineRunner(session, self._source.spec, self._device, self._contexts, kernels=kernels)
 
     def _goes_on(self, runner: EngineRunner, batch: FloatNCHW) -> bool:
         check_batch(batch, self._spec)

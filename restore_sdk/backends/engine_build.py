@@ -18,21 +18,15 @@ from restore_sdk.backends.engine_network import check_inputs, parsed, set_profil
 from restore_sdk.backends.engine_options import EngineOptions
 from restore_sdk.backends.engine_precision import LayerPrecision, engine_information, inspected_precision, network_precision
 from restore_sdk.backends.engine_profile import EngineProfile
-from restore_sdk.backends.engine_progress import BuildProgress, Cancelled, OnProgress, vendor_monitor
-from restore_sdk.errors import BackendError, DeviceUnavailableError, EngineBuildError, OptionsError
+from restore_sdk.backends.engine_progress import BuildProgress, Cancelled, vendor_monitor
+from restore_sdk.backends.wishes import BuildCancelledError, OnProgress
+from restore_sdk.errors import DeviceUnavailableError, EngineBuildError, OptionsError
 from restore_sdk.spec import ModelSpec
 
 MIB = 1 << 20
 POLL_SECONDS = 0.1  # a wait without end hears no signal on Windows, nor one that another thread receives
 ONNX_NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")  # what the parser notes on each layer
 NO_GPU = "install NVIDIA's driver, or build with api='tensorrt_rtx', which needs no GPU"
-
-
-class BuildCancelledError(BackendError):
-    """The build was stopped on request; nothing was made."""
-
-    def __init__(self) -> None:
-        super().__init__("the build was cancelled; run it again to start over")
 
 
 @dataclass(frozen=True, slots=True)

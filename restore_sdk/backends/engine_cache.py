@@ -9,22 +9,31 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from restore_sdk.backends.engine_file import OWNER_ONLY, BadEngineFileError, EngineKey, is_ours, packed, read_engine
+from restore_sdk.backends.engine_file import (
+    OWNER_ONLY,
+    BadEngineFileError,
+    EngineKey,
+    digest_of,
+    is_ours,
+    packed,
+    read_engine,
+)
 from restore_sdk.backends.engine_lock import locked
+from restore_sdk.backends.user_folder import user_folder
 from restore_sdk.errors import OptionsError
 
 Outcome: TypeAlias = Literal["kept", "built", "rebuilt"]
 
 DEFAULT_LIMIT = 4 << 30  # bytes
 SUFFIX, LOCK_SUFFIX, PART_SUFFIX = ".engine", ".lock", ".part"
+KERNELS_SUFFIX = ".kernels"  # what an engine's runtime compiled, see engine_kernels.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,37 +71,60 @@ class EngineCache:
 
         on_wait  called once if another process is building the same engine, before we wait for it.
         """
-        payload, _ = self._look(key)
+        path = self._path(key.facts(), SUFFIX)
+        payload, _ = self._look(path)
         if payload is not None:
             return CachedEngine(payload, "kept", stored=True)
         with self._turn(key, on_wait) as trouble:
-            payload, damage = self._look(key)  # another process may have built it while we waited
+            payload, damage = self._look(path)  # another process may have built it while we waited
             if payload is not None:
                 return CachedEngine(payload, "kept", stored=True)
             started = time.perf_counter()
             payload = build()
-            problem = trouble or self._store(key, payload, time.perf_counter() - started)
-        notes = tuple(note for note in (damage, problem) if note)
-        return CachedEngine(payload, "rebuilt" if damage else "built", stored=problem is None, notes=notes)
+            why = trouble or self._store(path, key.facts(), payload, time.perf_counter() - started)
+        notes = (
+            damage and f"the kept engine {path.name[:12]} was not used: {damage}; it was built again",
+            why and f"the engine was not kept{why}; it is built again next time",
+        )
+        outcome: Outcome = "rebuilt" if damage else "built"
+        return CachedEngine(payload, outcome, stored=why is None, notes=tuple(note for note in notes if note))
 
     def drop(self, key: EngineKey) -> None:
         """Remove an entry that the runtime refuses although its bytes are right; the next `load_or_build` builds it again."""
+        self._remove(self._path(key.facts(), SUFFIX))
+
+    def kernels(self, facts: Mapping[str, Any]) -> tuple[bytes | None, str | None]:
+        """(the kernels kept under `facts` or None, what is wrong with what is kept or None)."""
+        return self._look(self._path(facts, KERNELS_SUFFIX))
+
+    def keep_kernels(self, facts: Mapping[str, Any], payload: bytes) -> str | None:
+        """Keep `payload` under `facts`, in the place of what was there; the reason if that cannot be."""
+        try:
+            self._prepared()
+        except OSError as exc:
+            return _where(self._folder, exc)
+        return self._store(self._path(facts, KERNELS_SUFFIX), facts, payload, 0.0)
+
+    def drop_kernels(self, facts: Mapping[str, Any]) -> None:
+        """Remove what the runtime does not take."""
+        self._remove(self._path(facts, KERNELS_SUFFIX))
+
+    def _remove(self, path: Path) -> None:
         if self._folder is not None:
             with contextlib.suppress(OSError):
-                self._path(self._folder, key).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
-    def _look(self, key: EngineKey) -> tuple[bytes | None, str | None]:
-        """(the engine or None, what is wrong with the entry or None)."""
+    def _look(self, path: Path) -> tuple[bytes | None, str | None]:
+        """(the bytes of the entry or None, what is wrong with it or None)."""
         if self._folder is None:
             return None, None
-        path = self._path(self._folder, key)
         try:
             _check_private(self._folder)
             payload = read_engine(path).payload
         except OSError:  # nothing there, or a folder that we may not trust: `_prepared` says what is wrong with that
             return None, None
         except BadEngineFileError as exc:
-            return None, f"the kept engine {path.name[:12]} was not used: {exc}; it was built again"
+            return None, str(exc)
         with contextlib.suppress(OSError):
             os.utime(path)  # last use, for `evict`
         return payload, None
@@ -105,7 +137,7 @@ class EngineCache:
             try:
                 folder = self._prepared()
             except OSError as exc:
-                trouble = _not_kept(self._folder, exc)
+                trouble = _where(self._folder, exc)
             else:
                 with contextlib.suppress(OSError):  # no lock to be had: two may build the same, and the last one is kept
                     held.enter_context(locked(folder / f"{key.digest()}{LOCK_SUFFIX}", on_wait))
@@ -121,35 +153,25 @@ class EngineCache:
         _check_private(self._folder)
         return self._folder
 
-    def _store(self, key: EngineKey, payload: bytes, seconds: float) -> str | None:
-        """Keep `payload`; the reason if that cannot be."""
+    def _store(self, path: Path, facts: Mapping[str, Any], payload: bytes, seconds: float) -> str | None:
+        """Keep `payload` at `path`; the reason if that cannot be."""
         folder = self._folder
         if folder is None or len(payload) > self._limit:
-            return f"the engine was not kept: it has {len(payload)} bytes, the cache holds {self._limit}"
-        path = self._path(folder, key)
+            return f": it has {len(payload)} bytes, the cache holds {self._limit}"
         temporary = path.with_name(f".{path.stem[:16]}.{secrets.token_hex(8)}{PART_SUFFIX}")
         try:
-            _write(temporary, packed(key, payload, seconds))
+            _write(temporary, packed(facts, payload, seconds))
             temporary.replace(path)
         except OSError as exc:
-            return _not_kept(folder, exc)
+            return _where(folder, exc)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
         evict(folder, self._limit, spare=path)
         return None
 
-    @staticmethod
-    def _path(folder: Path, key: EngineKey) -> Path:
-        return folder / f"{key.digest()}{SUFFIX}"
-
-
-def user_folder() -> Path | None:
-    """Where this user's engines are kept, by the platform's custom; XDG_CACHE_HOME counts where it is absolute."""
-    try:
-        return _cache_home() / "restore-sdk" / "engines"
-    except RuntimeError:  # no home, as in some containers
-        return None
+    def _path(self, facts: Mapping[str, Any], suffix: str) -> Path:
+        return (self._folder or Path()) / f"{digest_of(facts)}{suffix}"
 
 
 def evict(folder: Path, limit: int, *, spare: Path | None = None) -> tuple[Path, ...]:
@@ -158,7 +180,7 @@ def evict(folder: Path, limit: int, *, spare: Path | None = None) -> tuple[Path,
     An entry that cannot be removed (Windows: it is open) is passed over.
     """
     entries = []
-    for path in folder.glob(f"*{SUFFIX}"):
+    for path in (*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{KERNELS_SUFFIX}")):
         with contextlib.suppress(OSError):  # another process removed it meanwhile
             status = path.stat()
             entries.append((status.st_mtime_ns, status.st_size, path))
@@ -186,16 +208,6 @@ def _check_private(folder: Path) -> None:
         raise PermissionError(None, "the folder belongs to another user, or others may write to it", str(folder))
 
 
-def _cache_home() -> Path:
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) if local else Path.home() / "AppData" / "Local"
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    if named.startswith("/"):
-        return Path(named)
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-
-
 def _write(path: Path, parts: tuple[bytes, ...]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), OWNER_ONLY)
     with os.fdopen(descriptor, "wb") as file:
@@ -203,5 +215,5 @@ def _write(path: Path, parts: tuple[bytes, ...]) -> None:
             file.write(part)
 
 
-def _not_kept(folder: Path | None, exc: OSError) -> str:
-    return f"the engine was not kept in {folder or 'any folder'}: {exc.strerror or exc}; it is built again next time"
+def _where(folder: Path | None, exc: OSError) -> str:
+    return f" in {folder or 'any folder'}: {exc.strerror or exc}"

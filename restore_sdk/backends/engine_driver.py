@@ -5,13 +5,19 @@ from __future__ import annotations
 import ctypes
 import sys
 
+from restore_sdk.cuda.driver import cuda_driver
+
 LONGEST = 96  # bytes; NVML says 80 suffice
 
 
 def installed_driver() -> str:
     """Such as "580.65.06", asked of the management library; where that is missing, the CUDA version that the driver supports, as
     "CUDA 13.0"; "unknown" where even that fails. Starts no context."""
-    return _from_nvml() or _from_cuda() or "unknown"
+    version = _from_nvml()
+    if version is None:
+        cuda = cuda_driver().cuda
+        version = "unknown" if cuda is None else f"CUDA {cuda}"
+    return version
 
 
 def _from_nvml() -> str | None:
@@ -25,13 +31,3 @@ def _from_nvml() -> str | None:
     except (OSError, AttributeError):
         return None
     return None if failed else text.value.decode("ascii", "replace") or None
-
-
-def _from_cuda() -> str | None:
-    number = ctypes.c_int(0)
-    try:
-        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        failed = library.cuDriverGetVersion(ctypes.byref(number))
-    except (OSError, AttributeError):
-        return None
-    return None if failed else f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"

@@ -1,4 +1,4 @@
-"""One engine of the cache as one file: a line of magic, a line of JSON that says what it is, and the engine's bytes.
+"""One engine of the cache, or its compiled kernels, as one file: a line of magic, a line of JSON that says what it is, the bytes.
 
 One file, because two cannot be renamed at once. Nothing of it is believed before all of it was compared: an engine carries
 code, and a runtime that is handed a damaged one may end the process.
@@ -66,10 +66,10 @@ def digest_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def packed(key: EngineKey, payload: bytes, seconds: float) -> tuple[bytes, bytes]:
-    """What a file begins with, and what follows."""
+def packed(facts: Mapping[str, Any], payload: bytes, seconds: float) -> tuple[bytes, bytes]:
+    """What a file begins with, and what follows. facts: of its key, whose digest is its name."""
     header = {
-        "key": key.facts(),
+        "key": dict(facts),
         "payload_sha256": hashlib.sha256(payload).hexdigest(),
         "payload_size": len(payload),
         "seconds": round(seconds, 3),
@@ -78,7 +78,7 @@ def packed(key: EngineKey, payload: bytes, seconds: float) -> tuple[bytes, bytes
 
 
 def read_engine(path: Path) -> EngineFile:
-    """Read `path`, <digest>.engine, and check it: whose it is, that it is whole, that name, key and hash agree.
+    """Read `path`, <digest>.engine or .kernels, and check it: whose it is, that it is whole, that name, key and hash agree.
 
     Raises FileNotFoundError where there is none, and BadEngineFileError.
     """

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from restore_sdk.backends.base import Backend, FloatNCHW
+from restore_sdk.backends.wishes import POLICIES, Finite
 from restore_sdk.errors import BackendError, OptionsError, RestoreWarning
 
-Finite: TypeAlias = Literal["raise", "fallback", "ignore"]
-POLICIES: tuple[Finite, ...] = get_args(Finite)
-
 REMEDY = "pass finite='fallback', or export the model again with `--precision fp32` or `--keep-fp32 auto`"
+
+
+def overflow_error() -> BackendError:
+    """Of a result on the GPU that an earlier call queued."""
+    return BackendError(f"a result that an earlier call left on the GPU is not finite: the network overflows; {REMEDY}")
 
 
 class FiniteCheck:
@@ -34,6 +36,11 @@ class FiniteCheck:
         self._batches = 0
         self._turn = threading.Lock()
 
+    @property
+    def policy(self) -> Finite:
+        """What is done about it."""
+        return self._policy
+
     def checked(self, batch: FloatNCHW, restored: FloatNCHW) -> FloatNCHW:
         """`restored` of `batch`, or what takes its place. A batch that is not finite itself is nobody's fault."""
         if self._policy == "ignore" or np.isfinite(restored).all() or not np.isfinite(batch).all():
@@ -41,6 +48,10 @@ class FiniteCheck:
         if self._policy == "raise":
             lost = int(restored.size - np.isfinite(restored).sum())
             raise BackendError(f"{lost} of {restored.size} values of the result are not finite: the network overflows; {REMEDY}")
+        return self.instead(batch)
+
+    def instead(self, batch: FloatNCHW) -> FloatNCHW:
+        """What the fallback makes of `batch`. Raises BackendError."""
         return self._opened().infer(batch)
 
     def report(self) -> dict[str, object]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restore_sdk.backends.engine_cache import LOCK_SUFFIX, PART_SUFFIX, SUFFIX, evict
+from restore_sdk.backends.engine_cache import KERNELS_SUFFIX, LOCK_SUFFIX, PART_SUFFIX, SUFFIX, evict
 from restore_sdk.backends.engine_file import BadEngineFileError, read_engine
 from restore_sdk.backends.engine_lock import locked_now
+from restore_sdk.errors import OptionsError
 
+_SHOWN = 40  # characters of a name that is too long
 ABANDONED_SECONDS = 3600  # a temporary file this old is of a process that died
 
 
@@ -41,17 +43,30 @@ class Entry:
 
 
 def entries(folder: Path) -> tuple[Entry, ...]:
-    """Every entry of `folder`, read and checked whole, the most recently used first; none where there is no folder."""
-    found = [entry for path in folder.glob(f"*{SUFFIX}") if (entry := _entry(path)) is not None]
+    """Every engine of `folder`, read and checked whole, the most recently used first; none where there is no folder.
+
+    Raises OptionsError for a folder that the system cannot look for.
+    """
+    return _entries(folder, SUFFIX)
+
+
+def _entries(folder: Path, suffix: str) -> tuple[Entry, ...]:
+    try:
+        folder.is_dir()
+    except OSError as exc:  # a name that is too long
+        raise OptionsError("XDG_CACHE_HOME", f"{str(folder)[:_SHOWN]}...", f"a folder that can be ({exc.strerror})") from exc
+    found = [entry for path in folder.glob(f"*{suffix}") if (entry := _entry(path)) is not None]
     return tuple(sorted(found, key=lambda entry: -entry.last_used))
 
 
 def prune(folder: Path, limit: int) -> tuple[Path, ...]:
-    """Remove what would not be used, what dead processes left, then the least recently used beyond `limit` bytes.
+    """Remove what would not be used, engines and their kernels, what dead processes left, then the least recently used beyond
+    `limit` bytes.
 
     Returns the entries that were removed.
     """
-    removed = [entry.path for entry in entries(folder) if entry.problem is not None and _removed(entry.path)]
+    found = (*_entries(folder, SUFFIX), *_entries(folder, KERNELS_SUFFIX))
+    removed = [entry.path for entry in found if entry.problem is not None and _removed(entry.path)]
     removed += evict(folder, limit)
     for path in folder.glob(f".*{PART_SUFFIX}"):
         with contextlib.suppress(OSError):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
+from restore_sdk.backends.wishes import APIS, Api
 from restore_sdk.errors import OptionsError
-
-Api: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
-APIS: tuple[Api, ...] = get_args(Api)
 
 CAPABILITY = re.compile(r"\d{1,2}\.\d")
 HIGHEST_LEVEL = 5

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restore_sdk.backends.engine_options import APIS, Api
+from restore_sdk.backends.wishes import APIS, PLAN_SUFFIX, Api
 from restore_sdk.errors import ModelDamagedError, ModelHashError, ModelSpecError
 from restore_sdk.spec import ModelSpec
 
-SUFFIX = ".plan"
 SIDECAR_SUFFIX = ".json"
 SCHEMA = 1  # of the JSON beside the plan
 KIND = "TensorRT plan"
@@ -61,6 +60,8 @@ def read_plan(path: Path, *, sha256: str | None = None) -> PlanFile:
 
 def _facts(path: Path) -> Mapping[str, Any]:
     beside = sidecar_path(path)
+    if beside.exists() and not beside.is_file():  # a pipe would be waited for
+        raise ModelDamagedError(path, f"{beside.name} is not a regular file; {EXPORT_AGAIN}", kind=KIND)
     try:
         facts = json.loads(beside.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -80,5 +81,5 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        reason = f"it cannot be read ({exc.strerror}); pass the path of a readable {SUFFIX} file"
+        reason = f"it cannot be read ({exc.strerror}); pass the path of a readable {PLAN_SUFFIX} file"
         raise ModelDamagedError(path, reason, kind=KIND) from exc

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias
 
-OnProgress: TypeAlias = Callable[[float, str], None]  # (fraction of the work in [0, 1], what is being done)
+from restore_sdk.backends.wishes import OnProgress
+
 Cancelled: TypeAlias = Callable[[], bool]
 
 

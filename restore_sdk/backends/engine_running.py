@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import NamedTuple
 
 from restore_sdk.backends.base import FloatNCHW
 from restore_sdk.backends.engine_context import EngineContext
+from restore_sdk.backends.engine_finite import REMEDY
+from restore_sdk.backends.engine_kernels import KeptKernels
+from restore_sdk.backends.engine_overflow import OverflowMarks, Ticket
 from restore_sdk.backends.engine_profile import EngineProfile, Shape
 from restore_sdk.backends.engine_session import EngineSession
 from restore_sdk.cuda.launching import open_launcher
 from restore_sdk.cuda.memory import Device, DeviceBuffer, Stream
 from restore_sdk.cuda.pipeline import Pipeline
+from restore_sdk.errors import RestoreWarning
 from restore_sdk.spec import ModelSpec
+
+UNTOLD = f"a result that was left on the GPU is not finite: the network overflowed; {REMEDY}"
+
+
+class Place(NamedTuple):
+    """The context of a caller's stream, and its number among those."""
+
+    number: int
+    context: EngineContext
 
 
 class EngineRunner:
@@ -24,10 +39,16 @@ class EngineRunner:
     must outlive it.
     """
 
-    def __init__(self, session: EngineSession, spec: ModelSpec, device: Device, contexts: int) -> None:
+    def __init__(
+        self, session: EngineSession, spec: ModelSpec, device: Device, contexts: int, *, kernels: KeptKernels | None = None
+    ) -> None:
+        """kernels: where those are kept that TensorRT compiles as it runs, if it does."""
         self._session, self._spec, self._device, self._most = session, spec, device, contexts
         self._of_slot: dict[int, EngineContext] = {}
-        self._of_stream: OrderedDict[int, EngineContext] = OrderedDict()
+        self._of_stream: OrderedDict[int, Place] = OrderedDict()
+        self._kernels = kernels
+        self._marks: OverflowMarks | None = None
+        self._untold = False
         self._turn = threading.Lock()
         self._closed = False
         self._pipeline = Pipeline(device, self, slots=contexts)
@@ -63,14 +84,36 @@ class EngineRunner:
         """The results of `batches` in their order, copies overlapped. Raises BackendError."""
         yield from self._pipeline.run(batches)
 
-    def enqueue_for_caller(self, given: int, restored: int, shape: Shape, stream: int) -> None:
+    def enqueue_for_caller(self, given: int, restored: int, shape: Shape, stream: int, *, look: bool) -> Ticket | None:
         """Queue one pass on a caller's stream, by its handle. The streams seen last have a context each; one more stream takes
-        over the context that was not used for longest, and this thread waits for it. Raises BackendError, MissingExtraError."""
+        over the context that was not used for longest, and this thread waits for it. Raises BackendError, MissingExtraError.
+
+        look: queue a look for NaN and infinity behind it; the answer is for overflowed().
+        """
         launcher = open_launcher(self._device.index)
         with on_device(self._device), self._turn:
-            context = self._stream_context(stream)
+            number, context = self._stream_place(stream)
             output = self.output_shape(shape)
             context.enqueue(given, restored, shape, output, stream=stream, settle=launcher.synchronize)
+            if not look:
+                return None
+            if self._marks is None:
+                self._marks = OverflowMarks(self._device, self._most)
+            return self._marks.look(launcher, number, (given, shape), (restored, output), stream)
+
+    def overflowed(self, ticket: Ticket | None = None) -> bool:
+        """Whether the batch of `ticket`, whose stream was waited for, overflowed; None: whether any is known to have done so
+        since this was asked last. Does not wait."""
+        with self._turn:
+            if self._marks is None:
+                return False
+            return self._marks.news() if ticket is None else self._marks.overflowed(ticket)
+
+    def keep_kernels(self) -> None:
+        """Keep what TensorRT has compiled so far for the next process."""
+        if self._kernels is not None and (self._of_slot or self._of_stream):
+            with on_device(self._device):
+                self._kernels.save()
 
     def report(self) -> dict[str, object]:
         """What runs the engine, in JSON types."""
@@ -81,6 +124,7 @@ class EngineRunner:
             "contexts": len(self._of_slot) + len(self._of_stream),
             "cuda_graphs": graphs,
             "pipeline": pipeline,
+            "kernels": None if self._kernels is None else self._kernels.report(),
         }
 
     def close(self) -> None:
@@ -90,20 +134,30 @@ class EngineRunner:
                 return
             self._closed = True
         self._pipeline.close()  # first: it waits for its streams, and closes them
+        self.keep_kernels()
         with on_device(self._device), self._turn:
             with ExitStack() as closing:
+                closing.callback(self._close_marks)  # last: what is queued may still write to them
                 for context in self._of_slot.values():
                     closing.callback(context.close, idle=True)
-                for context in self._of_stream.values():
-                    closing.callback(context.close)
+                for place in self._of_stream.values():
+                    closing.callback(place.context.close)
             self._of_slot.clear()
             self._of_stream.clear()
-            del self._session  # now, while its GPU is the current one
+            del self._session, self._kernels  # now, while their GPU is the current one
+        if self._untold:  # what nobody could be told by an error
+            warnings.warn(UNTOLD, RestoreWarning, stacklevel=2)
 
-    def _stream_context(self, stream: int) -> EngineContext:
+    def _close_marks(self) -> None:
+        marks, self._marks = self._marks, None
+        if marks is not None:
+            with marks:
+                self._untold = marks.news()
+
+    def _stream_place(self, stream: int) -> Place:
         if stream not in self._of_stream:
             if len(self._of_stream) < self._most:
-                self._of_stream[stream] = EngineContext(self._session, self._device)
+                self._of_stream[stream] = Place(len(self._of_stream), EngineContext(self._session, self._device))
             else:
                 self._of_stream[stream] = self._of_stream.popitem(last=False)[1]
         self._of_stream.move_to_end(stream)

@@ -7,22 +7,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Protocol
 
 from restore_sdk.backends.engine_build import build_engine
 from restore_sdk.backends.engine_cache import EngineCache
 from restore_sdk.backends.engine_driver import installed_driver
 from restore_sdk.backends.engine_file import EngineKey
-from restore_sdk.backends.engine_options import Api, EngineOptions
+from restore_sdk.backends.engine_options import EngineOptions
 from restore_sdk.backends.engine_plan import EXPORT_AGAIN, PlanFile
 from restore_sdk.backends.engine_profile import MAXIMUM, EngineProfile, Shape, profile_for, rounded_up, size_text
-from restore_sdk.backends.engine_progress import Cancelled, OnProgress
+from restore_sdk.backends.engine_progress import Cancelled
 from restore_sdk.backends.onnx_file import OnnxFile
+from restore_sdk.backends.wishes import Api, OnProgress
 from restore_sdk.errors import BackendError
 from restore_sdk.spec import ModelSpec
-
-Build: TypeAlias = Literal["wait", "background", "never"]
-BUILDS: tuple[Build, ...] = get_args(Build)
 
 
 class EngineNotKeptError(BackendError):

@@ -10,7 +10,6 @@ import os
 import sys
 import warnings
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -44,13 +43,16 @@ def load_onnxruntime(extra: str = "cpu") -> ModuleType:
     if was_imported and runtime not in _switched_off and os.environ[TELEMETRY_OFF].lower() not in STAYS_ON:
         runtime.disable_telemetry_events()
         _switched_off.append(runtime)
-    _warn_of_two_distributions()
+    if _may_be_two(runtime):
+        _warn_of_two_distributions()
     return runtime
 
 
 @cache
 def installed_distributions() -> tuple[str, ...]:
     """The ONNX Runtime distributions in this environment, as "name version". More than one overwrite each other's files."""
+    from importlib import metadata  # noqa: PLC0415 slow to load
+
     found = []
     for name in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"):
         try:
@@ -58,6 +60,16 @@ def installed_distributions() -> tuple[str, ...]:
         except metadata.PackageNotFoundError:
             continue
     return tuple(found)
+
+
+def _may_be_two(runtime: ModuleType) -> bool:
+    """Whether more than one distribution beside the package has a name like its own: one listing of a folder, where reading
+    the metadata takes longer than a small image."""
+    try:
+        names = os.listdir(Path(runtime.__file__ or "").parents[1])
+    except (OSError, IndexError):  # a package in a zip, or without a file
+        return True
+    return sum(name.startswith(MODULE) and name.endswith((".dist-info", ".egg-info")) for name in names) > 1
 
 
 def _warn_of_two_distributions() -> None:

@@ -14,9 +14,9 @@ from threading import Lock
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal, TypeAlias, get_args
 
-from restore_sdk.backends.engine_cache import user_folder
 from restore_sdk.backends.engine_profile import EngineProfile, profile_for, size_text
 from restore_sdk.backends.file_backend import Vendor
+from restore_sdk.backends.user_folder import user_folder
 from restore_sdk.backends.vendor_errors import first_line
 from restore_sdk.errors import DeviceUnavailableError, OptionsError
 from restore_sdk.extras import require

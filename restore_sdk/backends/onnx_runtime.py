@@ -10,7 +10,6 @@ from typing import Any
 
 from restore_sdk.backends.base import FloatNCHW
 from restore_sdk.backends.file_backend import FileBackend, Vendor, described
-from restore_sdk.backends.onnx_cuda import Device, OnnxCudaBackend
 from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.backends.onnx_library import (
     ONE_DISTRIBUTION,
@@ -106,6 +105,8 @@ def _on_cpu(model: Model, session: Any, chosen: str | None) -> OnnxRuntimeBacken
 
 def _on_gpu(model: Model, provider: Provider, requested: str, gpu: GpuOptions, chosen: str | None) -> FileBackend:
     """Requested and actual providers are compared: ONNX Runtime itself goes to the CPU in silence."""
+    from restore_sdk.backends.onnx_cuda import Device, OnnxCudaBackend  # noqa: PLC0415 needed with a GPU alone
+
     complaints = _prepared(model, provider, requested)
     index = int(requested.partition(":")[2] or 0)
     sessions = GpuSessions(model, provider, index, gpu)

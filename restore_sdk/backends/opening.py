@@ -4,43 +4,64 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from restore_sdk.backends.base import Backend
 from restore_sdk.backends.choice import FIRST, choose
-from restore_sdk.backends.engine_build import BuildCancelledError
-from restore_sdk.backends.engine_finite import POLICIES, Finite
-from restore_sdk.backends.engine_options import APIS
-from restore_sdk.backends.engine_plan import SUFFIX as PLAN_SUFFIX
-from restore_sdk.backends.engine_progress import OnProgress
-from restore_sdk.backends.engine_source import BUILDS, Build
 from restore_sdk.backends.file_backend import FileBackend
-from restore_sdk.backends.onnx_runtime import open_onnxruntime, open_onnxruntime_rtx, open_onnxruntime_tensorrt
-from restore_sdk.backends.openvino import open_openvino
-from restore_sdk.backends.tensorrt_engine import open_tensorrt
-from restore_sdk.backends.torch_file import SUFFIX as PROGRAM_SUFFIX
-from restore_sdk.backends.torch_program import open_torch_program
+from restore_sdk.backends.wishes import (
+    APIS,
+    BUILDS,
+    PLAN_SUFFIX,
+    POLICIES,
+    PROGRAM_SUFFIX,
+    Build,
+    BuildCancelledError,
+    Finite,
+    OnProgress,
+)
 from restore_sdk.cuda.driver import driver_reason
 from restore_sdk.errors import BackendError, MissingExtraError, ModelDamagedError, OptionsError
+from restore_sdk.options import check_callback
 
-Openers = Mapping[str, Callable[..., Backend]]
 
-TENSORRT, CUDA = "tensorrt", "onnxruntime-cuda"  # what "auto" tries on a GPU, in this order
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """A function that opens a model. Its module is loaded when it is called: a call on the CPU needs no code for GPUs."""
+
+    module: str
+    name: str
+
+    def __call__(self, path: Path, **arguments: Any) -> Backend:
+        opened: Backend = self.load()(path, **arguments)
+        return opened
+
+    def load(self) -> Callable[..., Backend]:
+        """The function itself."""
+        function: Callable[..., Backend] = getattr(import_module(f"{__package__}.{self.module}"), self.name)
+        return function
+
+
+Openers: TypeAlias = Mapping[str, Opener]
+
+ONNXRUNTIME, TENSORRT, CUDA = "onnxruntime", "tensorrt", "onnxruntime-cuda"  # the last two are what "auto" tries on a GPU
 OPENERS: Openers = MappingProxyType(  # of .onnx files
     {
-        "onnxruntime": open_onnxruntime,
-        "openvino": open_openvino,
-        TENSORRT: open_tensorrt,
-        "onnxruntime-tensorrt": open_onnxruntime_tensorrt,
-        "onnxruntime-rtx": open_onnxruntime_rtx,
+        ONNXRUNTIME: Opener("onnx_runtime", "open_onnxruntime"),
+        "openvino": Opener("openvino", "open_openvino"),
+        TENSORRT: Opener("tensorrt_engine", "open_tensorrt"),
+        "onnxruntime-tensorrt": Opener("onnx_runtime", "open_onnxruntime_tensorrt"),
+        "onnxruntime-rtx": Opener("onnx_runtime", "open_onnxruntime_rtx"),
     }
 )
-PROGRAM_OPENERS: Openers = MappingProxyType({"torch": open_torch_program})  # of .pt2 files
-PLAN_OPENERS: Openers = MappingProxyType({TENSORRT: open_tensorrt})  # of .plan files
+PROGRAM_OPENERS: Openers = MappingProxyType({"torch": Opener("torch_program", "open_torch_program")})  # of .pt2 files
+PLAN_OPENERS: Openers = MappingProxyType({TENSORRT: OPENERS[TENSORRT]})  # of .plan files
 BY_SUFFIX: Mapping[str, Openers] = MappingProxyType({PROGRAM_SUFFIX: PROGRAM_OPENERS, PLAN_SUFFIX: PLAN_OPENERS})
 
 
@@ -97,8 +118,7 @@ def _check(path: Path, build: object, finite: object, on_progress: object) -> No
         raise OptionsError("build", build, f"one of: {', '.join(BUILDS)}")
     if finite not in POLICIES:
         raise OptionsError("finite", finite, f"one of: {', '.join(POLICIES)}")
-    if on_progress is not None and not callable(on_progress):
-        raise OptionsError("on_progress", on_progress, "something to call with (fraction, phase), or None")
+    check_callback("on_progress", on_progress, "(fraction, phase)")
 
 
 def gpu_reasons() -> dict[str, str | None]:
@@ -119,7 +139,7 @@ def _candidates(path: Path, device: str, common: Mapping[str, Any], engine: Mapp
     if device != "cpu":
         reasons = gpu_reasons()
         wanted = "cuda" if device == "auto" else device
-        cuda = partial(open_onnxruntime, path, device=wanted, chosen="TensorRT does not work here", **common)
+        cuda = partial(OPENERS[ONNXRUNTIME], path, device=wanted, chosen="TensorRT does not work here", **common)
         # Where a GPU was demanded, ONNX Runtime's own error is the last word
         found.append(Candidate(CUDA, reasons[CUDA] if device == "auto" else None, cuda))
     if not device.startswith("cuda"):
@@ -127,12 +147,13 @@ def _candidates(path: Path, device: str, common: Mapping[str, Any], engine: Mapp
     if device == "cpu":
         return found
     rest = partial(_first_that_opens, tuple(found))
-    tensorrt = partial(open_tensorrt, path, device=device, chosen="it works here", next_backend=rest, **common, **engine)
+    wishes = {"device": device, "chosen": "it works here", "next_backend": rest, **common, **engine}
+    tensorrt = partial(OPENERS[TENSORRT], path, **wishes)
     return [Candidate(TENSORRT, reasons[TENSORRT], tensorrt), *found]
 
 
 def _on_cpu(path: Path, common: Mapping[str, Any]) -> Candidate:
-    name, why = choose(lambda: common["sha256"] or _digest(path), device="cpu", threads=common["threads"])
+    name, why = choose(lambda: common["sha256"] or _digest(path), threads=common["threads"])
     return Candidate(name, None, partial(OPENERS[name], path, device="cpu", chosen=why, **common))
 
 

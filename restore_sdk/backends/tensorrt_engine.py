@@ -20,15 +20,12 @@ from restore_sdk.backends.base import Backend
 from restore_sdk.backends.engine_api import EXTRAS, installed_api, load_api
 from restore_sdk.backends.engine_backend import TensorRTBackend
 from restore_sdk.backends.engine_cache import EngineCache
-from restore_sdk.backends.engine_finite import POLICIES, Finite
-from restore_sdk.backends.engine_options import Api, EngineOptions
-from restore_sdk.backends.engine_plan import SUFFIX, PlanFile, read_plan
+from restore_sdk.backends.engine_options import EngineOptions
+from restore_sdk.backends.engine_plan import PlanFile, read_plan
 from restore_sdk.backends.engine_profile import EngineProfile
-from restore_sdk.backends.engine_progress import Cancelled, OnProgress
+from restore_sdk.backends.engine_progress import Cancelled
 from restore_sdk.backends.engine_running import on_device
 from restore_sdk.backends.engine_source import (
-    BUILDS,
-    Build,
     EngineNotKeptError,
     ModelSource,
     PlanSource,
@@ -39,6 +36,7 @@ from restore_sdk.backends.full_precision import full_precision_beside, model_of_
 from restore_sdk.backends.onnx_file import OnnxFile, read_onnx
 from restore_sdk.backends.onnx_runtime import open_onnxruntime
 from restore_sdk.backends.signature import check_inputs, check_threads
+from restore_sdk.backends.wishes import BUILDS, PLAN_SUFFIX, POLICIES, Api, Build, Finite, OnProgress
 from restore_sdk.cuda.driver import driver_reason
 from restore_sdk.cuda.memory import Device
 from restore_sdk.cuda.opening import open_device
@@ -151,7 +149,7 @@ def open_tensorrt(
             if next_backend is not None
             else open_onnxruntime(path, sha256=sha256, threads=threads, spinning=spinning)
         )
-        return BackgroundBackend(now, lambda cancelled: opening.open(cancelled, may_widen=False))
+        return BackgroundBackend(now, lambda cancelled: opening.open(cancelled, may_widen=False), device_index=wishes.index)
 
 
 class _Opening:
@@ -178,6 +176,7 @@ class _Opening:
             fallback=self._fallback,
             may_widen=may_widen,
             chosen=wishes.chosen,
+            kernels=wishes.cache or EngineCache(),
         )
 
     def _source(self, device: Device, cancelled: Cancelled, *, may_build: bool) -> PlanSource | ModelSource:
@@ -215,7 +214,7 @@ class _Opening:
 
 
 def _read(path: Path, sha256: str | None) -> tuple[OnnxFile | PlanFile, ModelSpec]:
-    if path.suffix == SUFFIX:
+    if path.suffix == PLAN_SUFFIX:
         plan = read_plan(path, sha256=sha256)
         check_inputs(plan.spec)
         return plan, plan.spec

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from restore_sdk.backends.wishes import PROGRAM_SUFFIX
 from restore_sdk.errors import ModelDamagedError, ModelHashError
 
-SUFFIX = ".pt2"
 KIND = "torch.export program"
 EXTRA = "extra/"  # the folder of what was stamped in
 PLAIN = re.compile(r"archive_(format|version)|byteorder|\.data/\w+|models/model\.json|data/(weights|constants)/\w+(\.json)?")
@@ -56,7 +56,7 @@ def read_program(path: Path, *, sha256: str | None = None) -> TorchFile:
     try:
         content = path.read_bytes()
     except OSError as exc:
-        reason = f"it cannot be read ({exc.strerror}); pass the path of a readable {SUFFIX} file"
+        reason = f"it cannot be read ({exc.strerror}); pass the path of a readable {PROGRAM_SUFFIX} file"
         raise ModelDamagedError(path, reason, kind=KIND) from exc
     wanted = _stated(path) if sha256 is None else sha256
     digest = hashlib.sha256(content).hexdigest()

@@ -13,6 +13,7 @@ from restore_sdk.cli.console import complain, error_record, errors_reported, not
 from restore_sdk.cli.exit_codes import ExitCode, UsageError, exit_code
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.cli.image import BackendName, Device, Model, Threads, Tile, tile_choice
+from restore_sdk.cli.video import refuse_existing
 
 if TYPE_CHECKING:
     from restore_sdk.restorer import Restorer
@@ -74,10 +75,12 @@ def camera(
         from restore_sdk.restorer import Restorer  # noqa: PLC0415 loads numpy and OpenCV
         from restore_sdk.stream.camera import Camera  # noqa: PLC0415
         from restore_sdk.stream.camera_options import CameraOptions  # noqa: PLC0415
-        from restore_sdk.stream.camera_sinks import open_sink  # noqa: PLC0415
+        from restore_sdk.stream.camera_sinks import WINDOW, open_sink  # noqa: PLC0415
 
         if policy not in POLICIES:
             raise UsageError(f"--policy {policy!r} is none of {', '.join(POLICIES)}; pass one of them")
+        if out != WINDOW and not overwrite:
+            refuse_existing(out)
         options = CameraOptions(give_up_after=give_up_after or None, transport=transport)  # type: ignore[arg-type]
         sink = open_sink(out, codec=codec, overwrite=overwrite)
         with Restorer(model, backend=backend, device=device, tile=tile_choice(tile), threads=threads) as restorer:

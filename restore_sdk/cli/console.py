@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from restore_sdk.backends.engine_progress import OnProgress
+    from restore_sdk.backends.wishes import OnProgress
 
 
 LONGEST_NAME = 28  # characters beside a bar
@@ -40,14 +40,14 @@ def say_json(result: Mapping[str, Any]) -> None:
 
 def note(line: str) -> None:
     """Something worth knowing that is no result."""
-    _stderr().print(line)
+    stderr_console().print(line)
 
 
 def complain(error: BaseException, *, debug: bool, about: Path | None = None) -> None:
     """One clean message; with `debug` the traceback above it. `about`: the file at fault, named where the message does not."""
     if debug:
         typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    console = _stderr()
+    console = stderr_console()
     console.print("error:", style="bold red", end=" ")
     message = message_of(error)
     named = about is None or hasattr(error, "path") or isinstance(error, KeyboardInterrupt)
@@ -92,12 +92,13 @@ def errors_reported(command: str, *, as_json: bool = False, debug: bool = False,
 
 def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
     """A warning is for the person at the terminal, who has no use for the line of code it came from."""
-    console = _stderr()
+    console = stderr_console()
     console.print("warning:", style="bold yellow", end=" ")
     console.print(str(message))
 
 
-def _stderr() -> Console:
+def stderr_console() -> Console:
+    """Where everything goes that is no result: plain text, nothing in it is markup."""
     from rich.console import Console  # noqa: PLC0415 slow to load, needed only to say something
 
     return Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
@@ -116,7 +117,7 @@ class FileProgress:
         self._tile_task: TaskID | None = None
 
     def __enter__(self) -> FileProgress:
-        console = _stderr()
+        console = stderr_console()
         if sys.stderr.isatty() and not console.is_dumb_terminal:
             self._bars = _bars(console)
             self._bars.start()
@@ -165,7 +166,7 @@ def build_shown() -> Iterator[OnProgress | None]:
     """A bar with the time that remains, on a terminal, once an engine begins to build; nothing elsewhere."""
     from rich import progress  # noqa: PLC0415 slow to load
 
-    console = _stderr()
+    console = stderr_console()
     if not sys.stderr.isatty() or console.is_dumb_terminal:
         yield None
         return

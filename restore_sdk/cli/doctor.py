@@ -13,7 +13,8 @@ import typer
 from restore_sdk.cli.console import error_record, errors_reported, say, say_json
 from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.flags import Debug, Json
-from restore_sdk.cli.installed import RUNTIMES, clashes, cuda_driver, packages, runtimes
+from restore_sdk.cli.installed import RUNTIMES, clashes, packages, runtimes
+from restore_sdk.cuda.driver import cuda_driver
 from restore_sdk.errors import MissingExtraError, ModelError, RestoreError
 from restore_sdk.zoo.registry import list_models, verify_model
 

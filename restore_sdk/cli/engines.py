@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from restore_sdk.backends.engine_cache import DEFAULT_LIMIT, user_folder
+from restore_sdk.backends.engine_cache import DEFAULT_LIMIT
 from restore_sdk.backends.engine_inventory import Entry, entries, prune
+from restore_sdk.backends.user_folder import user_folder
 from restore_sdk.cli.console import errors_reported, note, say, say_json
 from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.flags import Debug, Json

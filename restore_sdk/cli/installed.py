@@ -1,9 +1,7 @@
-"""What is installed here, found without importing any of it: versions, runtimes, clashes, the CUDA driver."""
+"""What is installed here, found without importing any of it: versions, runtimes, clashes."""
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,15 +52,6 @@ class Clash:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class CudaDriver:
-    """NVIDIA's driver library. `cuda`: the newest CUDA it supports, such as "13.0"."""
-
-    found: bool
-    cuda: str | None
-    detail: str
-
-
 def version_of(distribution: str) -> str | None:
     """Version of an installed distribution, or None."""
     try:
@@ -96,17 +85,3 @@ def clashes() -> tuple[Clash, ...]:
             choices = " or ".join(f"pip install --force-reinstall '{extras[name]}'" for name in installed)
             found.append(Clash(module, installed, f"pip uninstall -y {' '.join(installed)}; then {choices}"))
     return tuple(found)
-
-
-def cuda_driver() -> CudaDriver:
-    """Whether NVIDIA's driver library can be loaded. Never raises; starts no GPU context."""
-    name = "nvcuda.dll" if sys.platform == "win32" else ctypes.util.find_library("cuda") or "libcuda.so.1"
-    try:
-        library = ctypes.CDLL(name)
-        number = ctypes.c_int()
-        failed = library.cuDriverGetVersion(ctypes.byref(number))
-    except (OSError, AttributeError) as exc:
-        return CudaDriver(found=False, cuda=None, detail=str(exc))
-    if failed:
-        return CudaDriver(found=True, cuda=None, detail=f"{name} answers with error {failed}")
-    return CudaDriver(found=True, cuda=f"{number.value // 1000}.{number.value % 1000 // 10}", detail=name)

@@ -18,8 +18,8 @@ from restore_sdk.cli.exit_codes import ExitCode, UsageError
 from restore_sdk.cli.flags import Settings
 from restore_sdk.cli.sources import Job, Work, plan_work
 from restore_sdk.errors import ImageError
+from restore_sdk.image.big_names import ZARR_SUFFIX
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
-from restore_sdk.image.gigapixel import ZARR_SUFFIX
 from restore_sdk.image_files import FileReport
 from restore_sdk.restorer import Restorer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from restore_sdk.cli.exit_codes import UsageError
 from restore_sdk.errors import ImageReadError
-from restore_sdk.image.big_zarr import is_zarr
+from restore_sdk.image.big_names import is_zarr
 
 OVERWRITE = "pass --overwrite to replace it, or another OUT"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from restore_sdk.backends.choice import Choice, choose, fastest, store
 from restore_sdk.backends.measuring import measure as measured
-from restore_sdk.backends.torch_file import SUFFIX
+from restore_sdk.backends.wishes import PROGRAM_SUFFIX
 from restore_sdk.errors import OptionsError
 from restore_sdk.zoo.registry import find_model
 
@@ -16,13 +16,13 @@ def choice_for(model: str, *, measure: bool, threads: int | None) -> dict[str, A
     """The backend that `auto` opens `model` with and why, as JSON types; with `measure` the runtimes are timed first and the
     result kept for next time. Raises what finding and opening the model raise, and OptionsError for a .pt2 file to measure."""
     path, sha256 = find_model(model)
-    if path.suffix == SUFFIX:
+    if path.suffix == PROGRAM_SUFFIX:
         if measure:
             raise OptionsError("model", model, "an .onnx file with --measure: only PyTorch runs a .pt2 file")
-        return _described(Choice("torch", f"it runs {SUFFIX} files"))
+        return _described(Choice("torch", f"it runs {PROGRAM_SUFFIX} files"))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not measure:
-        return _described(choose(lambda: digest, device="cpu", threads=threads))
+        return _described(choose(lambda: digest, threads=threads))
     seconds = measured(path, sha256=sha256, threads=threads)
     not_kept = store(digest, threads, seconds)
     return {**_described(fastest(seconds)), "seconds_per_megapixel": seconds, "not_kept": not_kept}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -10,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from restore_sdk.cli.console import complain, error_record, errors_reported, note, say, say_json
+from restore_sdk.cli.console import complain, error_record, errors_reported, note, say, say_json, stderr_console
 from restore_sdk.cli.exit_codes import UsageError, exit_code
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.cli.image import BackendName, Device, Model, Threads, Tile, tile_choice
+from restore_sdk.cli.sources import OVERWRITE
 
 if TYPE_CHECKING:
-    from restore_sdk.restorer import Restorer
     from restore_sdk.stream.errors import StreamError
-    from restore_sdk.stream.reuse import ReusedTiles
     from restore_sdk.stream.video import Progress, VideoReport
 
 PIPE = "-"
@@ -68,13 +68,16 @@ def video(
 ) -> None:
     """Restore a video; times, audio, subtitles, chapters and colour tags are kept."""
     with errors_reported("video", as_json=as_json, debug=debug, report=None):
-        from restore_sdk.stream.errors import StreamError  # noqa: PLC0415 loads numpy and OpenCV
+        from restore_sdk.restorer import Restorer  # noqa: PLC0415 loads numpy and OpenCV
+        from restore_sdk.stream.errors import StreamError  # noqa: PLC0415
         from restore_sdk.stream.video import restore_video  # noqa: PLC0415
         from restore_sdk.stream.video_options import VideoOptions  # noqa: PLC0415
         from restore_sdk.stream.video_parts import PartFolder  # noqa: PLC0415
 
         if out == PIPE and as_json:
             raise UsageError("--json and -o - both write to stdout; write into a file, or leave --json out")
+        if out != PIPE and not overwrite:
+            refuse_existing(out)
         options = VideoOptions(
             codec=codec,
             crf=crf,
@@ -85,19 +88,25 @@ def video(
             overwrite=overwrite,
             workers=workers,
         )
-        settings = {"backend": backend, "device": device, "tile": tile_choice(tile), "threads": threads}
-        restorer, tiles = _open(model, reuse=reuse, **settings)
+        restorer = Restorer(model, backend=backend, device=device, tile=tile_choice(tile), threads=threads)
         try:
             with restorer, PictureProgress(_shown(source)) as progress:
-                report = restore_video(restorer, source, out, options, reuse=tiles, on_progress=progress.update)
-                runtime = restorer.report()
+                runs, tiles = restorer.reusing() if reuse else (restorer, None)
+                report = restore_video(runs, source, out, options, reuse=tiles, on_progress=progress.update)
+                runtime = runs.report()
         except KeyboardInterrupt:
-            if PartFolder(Path(out)).folder.exists():
+            if source != PIPE and PartFolder(Path(out)).folder.exists():
                 note("pass --resume with the same settings to go on where it was")
             raise
         except StreamError as exc:
             raise typer.Exit(_report_failure(exc, as_json=as_json, debug=debug)) from None
         _say_report(report, runtime, as_json=as_json)
+
+
+def refuse_existing(out: str) -> None:
+    """Raise UsageError for a file that is there already; what else may be wrong with a target is found later."""
+    if os.path.isfile(out) or os.path.islink(out):
+        raise UsageError(f"{out} exists; {OVERWRITE}")
 
 
 class PictureProgress:
@@ -110,12 +119,11 @@ class PictureProgress:
 
     def __enter__(self) -> PictureProgress:
         if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 slow to load
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415 slow to load
 
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
             more = (TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[left]}"))
-            console = Console(stderr=True, highlight=False)
+            console = stderr_console()
             self._bar = Progress(*columns, *more, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
             self._bar.start()
             self._task = self._bar.add_task(self._name, total=None, rate="", left="")
@@ -146,22 +154,6 @@ def _report_failure(error: StreamError, *, as_json: bool, debug: bool) -> int:
     if as_json:
         say_json({"command": "video", "exit_code": code, "error": {**error_record(error), "exit_code": code}, "report": None})
     return code
-
-
-def _open(model: str, *, reuse: bool, **settings: Any) -> tuple[Restorer, ReusedTiles | None]:
-    """The restorer, and what counts the reused tiles."""
-    from restore_sdk.restorer import Restorer  # noqa: PLC0415 loads numpy and OpenCV
-
-    if not reuse:
-        return Restorer(model, **settings), None
-    from restore_sdk.backends.opening import open_backend  # noqa: PLC0415
-    from restore_sdk.stream.reuse import ReusedTiles  # noqa: PLC0415
-    from restore_sdk.zoo.registry import find_model  # noqa: PLC0415
-
-    path, sha256 = find_model(model)
-    tile = settings.pop("tile")
-    tiles = ReusedTiles(open_backend(path, sha256=sha256, **settings))
-    return Restorer(tiles, tile=tile), tiles
 
 
 def _say_report(report: VideoReport, runtime: dict[str, object], *, as_json: bool) -> None:

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import dataclass
 
 from restore_sdk.errors import DeviceUnavailableError
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+@dataclass(frozen=True, slots=True)
+class CudaDriver:
+    """NVIDIA's driver library. `cuda`: the newest CUDA it supports, such as "13.0"."""
+
+    found: bool
+    cuda: str | None
+    detail: str
+
+
+def cuda_driver() -> CudaDriver:
+    """Whether NVIDIA's driver library can be loaded, and what it supports. Never raises; starts no context."""
+    number = ctypes.c_int(0)
+    try:
+        failed = ctypes.CDLL(LIBRARY).cuDriverGetVersion(ctypes.byref(number))
+    except (OSError, AttributeError) as exc:
+        return CudaDriver(found=False, cuda=None, detail=str(exc))
+    if failed:
+        return CudaDriver(found=True, cuda=None, detail=f"{LIBRARY} answers with error {failed}")
+    return CudaDriver(found=True, cuda=f"{number.value // 1000}.{number.value % 1000 // 10}", detail=LIBRARY)
 
 
 def driver_reason() -> str | None:

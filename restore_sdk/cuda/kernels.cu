@@ -1,7 +1,7 @@
 // Between images as users have them and the float planes that a network reads, on the device.
 //
-// The same numbers as restore_sdk/image/layout.py, operation by operation: every one is rounded as IEEE 754 says, none is fused,
-// and half floats are converted by integer arithmetic. Strides and positions are in bytes and pixels; any stride, also negative.
+// The same numbers as restore_sdk/image/layout.py, operation by operation, but for `enlarge`: every one is rounded as IEEE 754 says,
+// none is fused, and half floats are converted by integer arithmetic. Strides and positions are in bytes and pixels; any stride, also negative.
 
 typedef long long i64;
 
@@ -104,5 +104,94 @@ extern "C" __global__ void scatter(
             else if (kind == FLOAT32) *(float*)to = *(const float*)from;
             else *(unsigned short*)to = *(const unsigned short*)from;
         }
+    }
+}
+
+// Floats in the order of their values as unsigned integers, for atomicMin and atomicMax.
+__device__ static inline unsigned sortable(float value) {
+    unsigned bits = __float_as_uint(value);
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+__device__ static inline float unsorted(unsigned key) {
+    return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
+}
+
+// `range` becomes empty: the least is the highest key, the most is the lowest.
+extern "C" __global__ void start_range(unsigned* range) {
+    range[0] = 0xffffffffu;
+    range[1] = 0u;
+}
+
+// The least and the greatest value of height x width pixels, NaN not counted; `range` was started.
+extern "C" __global__ void find_range(
+    const char* plane, i64 stride_y, i64 stride_x, i64 height, i64 width, i64 kind, unsigned* range) {
+    i64 pixels = height * width, step = (i64)gridDim.x * blockDim.x;
+    unsigned least = 0xffffffffu, most = 0u;
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < pixels; i += step) {
+        float value = load(plane + i / width * stride_y + i % width * stride_x, kind, 1.0f);
+        unsigned key = sortable(value);
+        if (value == value && key < least) least = key;
+        if (value == value && key > most) most = key;
+    }
+    if (least <= most) {
+        atomicMin(range, least);
+        atomicMax(range + 1, most);
+    }
+}
+
+// Bicubic weights (A = -0.75, as OpenCV has it) of the four pixels around a place that lies `x` of the way from the second to the third.
+__device__ static inline void cubic(float x, float* weights) {
+    const float A = -0.75f;
+    float y = 1.0f - x;
+    weights[0] = ((A * (x + 1.0f) - 5.0f * A) * (x + 1.0f) + 8.0f * A) * (x + 1.0f) - 4.0f * A;
+    weights[1] = ((A + 2.0f) * x - (A + 3.0f)) * x * x + 1.0f;
+    weights[2] = ((A + 2.0f) * y - (A + 3.0f)) * y * y + 1.0f;
+    weights[3] = 1.0f - weights[0] - weights[1] - weights[2];
+}
+
+__device__ static inline i64 inside(i64 position, i64 length) {
+    return position < 0 ? 0 : position < length ? position : length - 1;
+}
+
+// A plane of height x width pixels, `scale` times as large in each direction, pixel centres aligned, the border repeated. What
+// overshoots `range`, the plane's least and greatest value, is cut off.
+extern "C" __global__ void enlarge(
+    const char* plane, i64 stride_y, i64 stride_x, i64 height, i64 width, i64 kind, i64 scale, const unsigned* range, char* result,
+    i64 result_y, i64 result_x) {
+    i64 columns = width * scale, pixels = height * scale * columns, step = (i64)gridDim.x * blockDim.x;
+    float least = unsorted(range[0]), most = unsorted(range[1]);
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < pixels; i += step) {
+        i64 y = i / columns, x = i % columns;
+        i64 down = 2 * (y % scale) + 1 - scale, right = 2 * (x % scale) + 1 - scale;  // in halves of a pixel of the result
+        i64 top = y / scale - (down < 0), left = x / scale - (right < 0);
+        float rows[4], across[4], value = 0.0f;
+        cubic((float)(down < 0 ? down + 2 * scale : down) / (float)(2 * scale), rows);
+        cubic((float)(right < 0 ? right + 2 * scale : right) / (float)(2 * scale), across);
+        for (i64 r = 0; r < 4; ++r) {
+            const char* row = plane + inside(top + r - 1, height) * stride_y;
+            float sum = 0.0f;
+            for (i64 c = 0; c < 4; ++c) sum += load(row + inside(left + c - 1, width) * stride_x, kind, 1.0f) * across[c];
+            value += sum * rows[r];
+        }
+        value = value < least ? least : value > most ? most : value;
+        char* place = result + y * result_y + x * result_x;
+        if (kind == UINT8) *(unsigned char*)place = (unsigned char)__float2int_rn(value);
+        else if (kind == UINT16) *(unsigned short*)place = (unsigned short)__float2int_rn(value);
+        else store(place, kind, value, 1.0f, least, most);
+    }
+}
+
+// Writes `number` to `found` if one of `count` values is NaN or infinite, unless `number` stands at `excuse` (null: no excuse).
+// Both may lie in the host's memory. All threads write the same, so it does not matter which comes first.
+extern "C" __global__ void find_not_finite(const float* values, i64 count, const i64* excuse, i64* found, i64 number) {
+    i64 step = (i64)gridDim.x * blockDim.x;
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
+        if ((__float_as_uint(values[i]) & 0x7f800000u) != 0x7f800000u) continue;
+        if (!excuse || *(const volatile i64*)excuse != number) {
+            *(volatile i64*)found = number;
+            __threadfence_system();
+        }
+        return;
     }
 }

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from restore_sdk.cuda.cuda_core import CudaCoreDevice
 from restore_sdk.cuda.memory import Resource
@@ -22,6 +23,7 @@ LEGACY = 1  # the handle of the legacy default stream, also where 0 stands for i
 NO_SYNC = -1  # DLPack: "do not order anything"
 THREADS, MOST_BLOCKS = 256, 1 << 16
 SOURCE = "kernels.cu"
+KERNELS = ("gather", "scatter", "start_range", "find_range", "enlarge", "find_not_finite")
 
 
 class Launcher(Protocol):
@@ -56,6 +58,18 @@ class Launcher(Protocol):
 
     def synchronize(self) -> None:
         """Wait for everything on the device."""
+        ...
+
+    def wait(self, stream: int) -> None:
+        """Wait for what is queued on `stream`."""
+        ...
+
+    def read(self, pointer: int, into: NDArray[Any], stream: int) -> None:
+        """Copy into a contiguous array what lies at `pointer` when `stream` has got that far, and wait for it."""
+        ...
+
+    def write(self, pointer: int, source: NDArray[Any], stream: int) -> None:
+        """Copy a contiguous array to `pointer` when `stream` has got that far, and wait for it."""
         ...
 
     def device_of(self, pointer: int) -> int:
@@ -94,7 +108,7 @@ class CudaLauncher:
         core = self._device.core
         with self._device.current(f"launching {kernel}"):
             config = core.LaunchConfig(grid=min(-(-items // THREADS), MOST_BLOCKS), block=THREADS)
-            core.launch(Handle(stream), config, self._kernel(kernel), *arguments)
+            core.launch(core.Stream.from_handle(stream), config, self._kernel(kernel), *arguments)
 
     def order(self, after: int, before: int) -> None:
         device, action = self._device, "ordering streams"
@@ -112,6 +126,23 @@ class CudaLauncher:
         with device.current(action):
             device.call(action, device.driver.cuCtxSynchronize())
 
+    def wait(self, stream: int) -> None:
+        device, action = self._device, "work queued on the GPU"
+        with device.current(action):
+            device.call(action, device.driver.cuStreamSynchronize(stream))
+
+    def read(self, pointer: int, into: NDArray[Any], stream: int) -> None:
+        device, action = self._device, "copying from the GPU"
+        with device.current(action):
+            device.call(action, device.driver.cuMemcpyDtoHAsync(into.ctypes.data, pointer, into.nbytes, stream))
+        self.wait(stream)
+
+    def write(self, pointer: int, source: NDArray[Any], stream: int) -> None:
+        device, action = self._device, "copying to the GPU"
+        with device.current(action):
+            device.call(action, device.driver.cuMemcpyHtoDAsync(pointer, source.ctypes.data, source.nbytes, stream))
+        self.wait(stream)
+
     def device_of(self, pointer: int) -> int:
         device, action = self._device, "asking whose memory an array is"
         ordinal = device.driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
@@ -122,18 +153,8 @@ class CudaLauncher:
         with self._lock:
             if not self._kernels:
                 code = compile_kernels(self._device.core, "sm_{}{}".format(*self._device.capability))
-                self._kernels = {kernel: code.get_kernel(kernel) for kernel in ("gather", "scatter")}
+                self._kernels = {kernel: code.get_kernel(kernel) for kernel in KERNELS}
             return self._kernels[name]
-
-
-class Handle:
-    """A stream of someone else's, as cuda-core takes it."""
-
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self._handle
 
 
 class DeviceMemory(Resource):

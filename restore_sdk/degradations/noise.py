@@ -10,24 +10,16 @@ import torch
 from torch import Tensor
 
 from restore_sdk.degradations.draws import normal_like, poisson, uniform
-from restore_sdk.degradations.operator import Operator
 from restore_sdk.degradations.parameters import Range, check_choice, check_number
-from restore_sdk.degradations.theta import Theta
+from restore_sdk.degradations.pointwise import Unchanging
 
 _DARKEST, _BRIGHTEST = 1e-6, 1e7  # counts; below there is no picture, above float32 cannot count
 
 
-class PureNoise(Operator):
+class PureNoise(Unchanging):
     """Base of operators that only add noise."""
 
     noisy: ClassVar[bool] = True
-    changes: ClassVar[bool] = False
-
-    def _apply(self, x: Tensor, theta: Theta) -> Tensor:
-        return x
-
-    def _adjoint(self, y: Tensor, theta: Theta) -> Tensor:
-        return y
 
 
 @dataclass(frozen=True)

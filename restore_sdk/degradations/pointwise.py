@@ -11,11 +11,9 @@ from restore_sdk.degradations.operator import Operator
 from restore_sdk.degradations.theta import Theta
 
 
-@dataclass(frozen=True)
-class Identity(Operator):
-    """Nothing happens."""
+class Unchanging(Operator):
+    """Base of operators whose y, before any noise, is x."""
 
-    name: ClassVar[str] = "identity"
     changes: ClassVar[bool] = False
 
     def _apply(self, x: Tensor, theta: Theta) -> Tensor:
@@ -23,6 +21,13 @@ class Identity(Operator):
 
     def _adjoint(self, y: Tensor, theta: Theta) -> Tensor:
         return y
+
+
+@dataclass(frozen=True)
+class Identity(Unchanging):
+    """Nothing happens."""
+
+    name: ClassVar[str] = "identity"
 
 
 @dataclass(frozen=True)

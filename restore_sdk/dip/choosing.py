@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from restore_sdk.dip.options import DipOptions, Stopping, Task
+from restore_sdk.dip.options import DipOptions, Stopping
 from restore_sdk.dip.presets import Preset
 from restore_sdk.dip.stopping import (
     DiscrepancyPolicy,
@@ -15,9 +15,10 @@ from restore_sdk.dip.stopping import (
     Policy,
     WindowedVariancePolicy,
 )
+from restore_sdk.options import DipTask
 
 Chosen = Literal["wmv", "emv", "discrepancy", "held-out", "none"]
-AUTOMATIC: Mapping[Task, Chosen] = {
+AUTOMATIC: Mapping[DipTask, Chosen] = {
     "dip-denoise": "discrepancy",
     "dip-inpaint": "held-out",
     "dip-super-resolve": "wmv",
@@ -30,7 +31,7 @@ PATIENCE = 300  # iterations; the paper's 1000 changed nothing on the four crops
 LEAST_NOISE = 2 / 255  # below it there is no noise to stop at, and the residual never comes down to it
 
 
-def chosen_stopping(task: Task, options: DipOptions) -> Stopping:
+def chosen_stopping(task: DipTask, options: DipOptions) -> Stopping:
     """The policy's name; never "auto"."""
     return AUTOMATIC[task] if options.stopping == "auto" else options.stopping
 

@@ -16,13 +16,14 @@ from restore_sdk.dip.choosing import chosen_stopping, new_policy
 from restore_sdk.dip.devices import dip_device, errors_translated
 from restore_sdk.dip.fit import Fit, FitLimits
 from restore_sdk.dip.noise_level import noise_level
-from restore_sdk.dip.options import DipOptions, Task
+from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.presets import chosen_preset
 from restore_sdk.dip.problem import Problem, operator_of, pose, reach, stacked
 from restore_sdk.dip.results import Cancelled, DipOutcome, FitResult, Planes, ProgressCallback
 from restore_sdk.dip.stepping import Weights
 from restore_sdk.dip.tiles import Tile, cut_up, merged, scaled, trusted
 from restore_sdk.errors import DeviceMemoryError
+from restore_sdk.options import DipTask
 
 LARGEST_WHOLE = 1_000_000  # pixels of the result; larger images are cut up
 TILE = 512  # pixels of the result, side of a tile
@@ -43,7 +44,7 @@ class Watch:
 
 
 def restore_planes(
-    task: Task,
+    task: DipTask,
     planes: Planes,
     options: DipOptions,
     *,
@@ -74,7 +75,7 @@ class _Job:
 
     def __init__(
         self,
-        task: Task,
+        task: DipTask,
         planes: Planes,
         options: DipOptions,
         *,
@@ -178,7 +179,7 @@ def first_guess(problem: Problem, scale: int) -> FitResult:
     return FitResult(image, np.ones_like(image), 0, 0, "not started", "none", 0, 0.0)
 
 
-def tiles_of(height: int, width: int, task: Task, options: DipOptions) -> list[Tile]:
+def tiles_of(height: int, width: int, task: DipTask, options: DipOptions) -> list[Tile]:
     """How an image of `height` x `width` measured pixels is cut up."""
     scale = options.scale if task == "dip-super-resolve" else 1
     if options.tile is None and height * width * scale * scale <= LARGEST_WHOLE:

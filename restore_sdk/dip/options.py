@@ -11,13 +11,11 @@ import numpy as np
 
 from restore_sdk.errors import OptionsError
 
-Task: TypeAlias = Literal["dip-denoise", "dip-inpaint", "dip-super-resolve", "dip-deblur"]
 Width: TypeAlias = Literal["quality", "balanced", "draft"]
 Stopping: TypeAlias = Literal["auto", "wmv", "emv", "discrepancy", "held-out", "none"]
 Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
 Kernel: TypeAlias = tuple[tuple[float, ...], ...]
 
-TASKS: tuple[Task, ...] = get_args(Task)
 SCALES = (2, 4, 8)
 SMALLEST_TILE = 64  # pixels; below it there is nothing left to learn from
 LARGEST_KERNEL = 1001  # pixels

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from restore_sdk.dip.options import TASKS, DipOptions, Task, Width
+from restore_sdk.dip.options import DipOptions, Width
 from restore_sdk.errors import OptionsError
+from restore_sdk.options import DIP_TASKS, DipTask
 
 Upsampling: TypeAlias = Literal["bilinear", "nearest"]
 NARROWING: Mapping[Width, int] = {"quality": 1, "balanced": 2, "draft": 4}  # the paper's channels are divided by it
@@ -84,10 +85,10 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def preset_name(task: Task, options: DipOptions) -> str:
+def preset_name(task: DipTask, options: DipOptions) -> str:
     """Key of PRESETS for a task. Raises OptionsError."""
-    if task not in TASKS:
-        raise OptionsError("model", task, f"one of {', '.join(TASKS)}")
+    if task not in DIP_TASKS:
+        raise OptionsError("model", task, f"one of {', '.join(DIP_TASKS)}")
     own = f"super-resolve-{options.scale}" if task == "dip-super-resolve" else task.removeprefix("dip-")
     name = own if options.preset is None else options.preset
     if name not in PRESETS:
@@ -95,7 +96,7 @@ def preset_name(task: Task, options: DipOptions) -> str:
     return name
 
 
-def chosen_preset(task: Task, options: DipOptions) -> Preset:
+def chosen_preset(task: DipTask, options: DipOptions) -> Preset:
     """The task's preset with what the options say otherwise. Raises OptionsError."""
     preset = narrowed(PRESETS[preset_name(task, options)], options.width)
     changes = {

@@ -19,8 +19,9 @@ from restore_sdk.degradations import (
     seeded,
     stack_thetas,
 )
-from restore_sdk.dip.options import DipOptions, Task
+from restore_sdk.dip.options import DipOptions
 from restore_sdk.errors import OptionsError
+from restore_sdk.options import DipTask
 
 _HELD_OUT_STREAM = 1  # of the seed; 0 draws weights and inputs
 
@@ -68,7 +69,7 @@ class Problem:
         return Problem(self.operator, self.theta.to(device), *tensors)
 
 
-def operator_of(task: Task, options: DipOptions) -> Operator:
+def operator_of(task: DipTask, options: DipOptions) -> Operator:
     """F of a task. Raises OptionsError, CorruptionSpecError."""
     if task == "dip-denoise":
         return Identity()
@@ -82,7 +83,13 @@ def operator_of(task: Task, options: DipOptions) -> Operator:
 
 
 def pose(
-    task: Task, planes: Tensor, options: DipOptions, *, known: Tensor | None = None, trusted: Tensor | None = None, index: int = 0
+    task: DipTask,
+    planes: Tensor,
+    options: DipOptions,
+    *,
+    known: Tensor | None = None,
+    trusted: Tensor | None = None,
+    index: int = 0,
 ) -> Problem:
     """The problem of one image.
 

@@ -7,9 +7,7 @@ the image, for strips it grows with the width alone. Rows that lie uncompressed 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from restore_sdk.errors import ImageReadError
 from restore_sdk.extras import require
+from restore_sdk.image.big_damage import damage_told
 from restore_sdk.image.big_facts import FORMATS_THAT_WORK, LARGEST_PIECE, MIB, BigFacts
 from restore_sdk.image.big_tiff_tags import metadata_of
 
@@ -25,20 +24,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _JPEGS = {6, 7, 33007, 34892}
 _PREMULTIPLIED = 1
 _ROWS_AT_ONCE = MIB  # bytes of uncompressed rows that make one piece
+_AGAIN = f"get a whole copy of it, or use {FORMATS_THAT_WORK}"
 _REMEDY = "save it as gray, RGB or RGBA of 8 or 16 bits or 32-bit float"
-# What tifffile and the codecs under it raise on damaged data: their own errors are ValueError and RuntimeError
-_DAMAGE = (
-    ValueError,
-    RuntimeError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    OSError,
-    struct.error,
-    AssertionError,
-)
 
 
 class TiffSource:
@@ -47,10 +34,10 @@ class TiffSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         tifffile = require("tifffile", "tiff")
-        with self._damage_told("its header is damaged or truncated"):
+        with damage_told(path, "its header is damaged or truncated", _AGAIN):
             self._tiff = tifffile.TiffFile(path)
         try:
-            with self._damage_told("its header is damaged or truncated"):
+            with damage_told(path, "its header is damaged or truncated", _AGAIN):
                 self._page = self._tiff.pages.first
                 self._raw_at = _raw_rows_at(self._page)
                 self.facts = self._read_facts()
@@ -96,7 +83,7 @@ class TiffSource:
         offset, count = page.dataoffsets[index], page.databytecounts[index]
         if not count:  # a sparse file leaves empty pieces out
             return np.full((height, width, self._samples), page.nodata, self.facts.dtype)
-        with self._damage_told(f"the piece at byte {offset} is damaged"):
+        with damage_told(self._path, f"the piece at byte {offset} is damaged", _AGAIN):
             data = page.decode(self._bytes(offset, count), index, jpegtables=page.jpegtables)[0]
             piece: NDArray[Any] = np.asarray(data, self.facts.dtype)[0]
         return piece
@@ -183,17 +170,6 @@ class TiffSource:
 
     def _refuse(self, reason: str) -> None:
         raise ImageReadError(self._path, reason)
-
-    @contextmanager
-    def _damage_told(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except ImageReadError:
-            raise
-        except FileNotFoundError as exc:
-            raise ImageReadError(self._path, "there is no such file; check the path") from exc
-        except _DAMAGE as exc:
-            raise ImageReadError(self._path, f"{what} ({exc}); get a whole copy of it, or use {FORMATS_THAT_WORK}") from exc
 
 
 def _raw_rows_at(page: Any) -> int | None:

@@ -5,11 +5,10 @@ An array is (y, x) or (y, x, c), or has axes named by OME-Zarr (NGFF 0.4 and 0.5
 
 from __future__ import annotations
 
-import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,9 @@ from numpy.typing import NDArray
 
 from restore_sdk.errors import ImageReadError
 from restore_sdk.extras import require
+from restore_sdk.image.big_damage import DAMAGE, damage_told
 from restore_sdk.image.big_facts import LARGEST_PIECE, MIB, BigFacts, BigMetadata, Record
 from restore_sdk.image.big_publishing import written
-
-_DAMAGE = (ValueError, RuntimeError, TypeError, KeyError, IndexError, AttributeError, OSError, AssertionError)
-_MARKERS = ("zarr.json", ".zarray", ".zgroup")
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether `path` is a folder that holds a Zarr array or group."""
-    return os.path.isdir(path) and any(os.path.isfile(path / marker) for marker in _MARKERS)  # for names too long too
 
 
 class ZarrSource:
@@ -36,7 +28,7 @@ class ZarrSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         zarr = require("zarr", "tiff")
-        with self._damage_told("it holds no readable Zarr array"):
+        with damage_told(path, "it holds no readable Zarr array"):
             store = zarr.open(str(path), mode="r")
             self._attributes = dict(store.attrs)
             dataset = multiscale(self._attributes)
@@ -49,7 +41,7 @@ class ZarrSource:
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """See BigSource.read."""
         places = {"y": rows, "x": columns, "c": slice(None)}
-        with self._damage_told(f"a chunk of rows {rows.start} to {rows.stop - 1} is damaged"):
+        with damage_told(self._path, f"a chunk of rows {rows.start} to {rows.stop - 1} is damaged"):
             region = np.asarray(self._array[tuple(places.get(axis, 0) for axis in self._axes)])
         kept = [axis for axis in self._axes if axis in places]
         region = region.transpose([kept.index(axis) for axis in "yxc" if axis in kept])
@@ -97,15 +89,6 @@ class ZarrSource:
             notices=tuple(others),
         )
 
-    @contextmanager
-    def _damage_told(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except ImageReadError:
-            raise
-        except _DAMAGE as exc:
-            raise ImageReadError(self._path, f"{what} ({exc}); get a whole copy of it") from exc
-
 
 class ZarrTarget:
     """A Zarr store at `partial`, built like its source where that was one. `facts` are its own; their tile is the chunk."""
@@ -124,7 +107,7 @@ class ZarrTarget:
         there: list[Record] = []
         name = self._dataset_path
         with written(self._path):
-            with suppress(*_DAMAGE):  # nothing usable is there: begin
+            with suppress(*DAMAGE):  # nothing usable is there: begin
                 store = self._zarr.open(str(self._partial), mode="r+")
                 self._array = store if name is None else store[name]
                 there = [record for record in done if self._is_there(record)]

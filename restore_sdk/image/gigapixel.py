@@ -1,4 +1,4 @@
-"""Images of any size, region by region: which files are read and written so, and how they are opened.
+"""Images of any size, region by region: how the files are opened. restore_sdk.image.huge says which files these are.
 
 TIFF, BigTIFF and OME-TIFF, Zarr and OME-Zarr are read and written; PNG is read in strips of rows. The other formats have no way
 to a part of an image: up to DEFAULT_MAX_PIXELS they are read and written whole, beyond it they are refused.
@@ -9,45 +9,23 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from restore_sdk.errors import ImageReadError, ImageWriteError
 from restore_sdk.image.atomic import check_target, exists_error
 from restore_sdk.image.big_facts import FORMATS_THAT_WORK, BigFacts, BigSource, BigTarget
+from restore_sdk.image.big_names import TIFF_SUFFIXES, ZARR_SUFFIX, is_zarr
 from restore_sdk.image.big_publishing import unfinished_names
 from restore_sdk.image.big_size import pixels_of
 from restore_sdk.image.big_tiff_reading import TiffSource
 from restore_sdk.image.big_tiff_tags import enlarged
 from restore_sdk.image.big_tiff_writing import TiffTarget, kept_compression, needs_big, target_predictor
 from restore_sdk.image.big_whole import WholeSource, WholeTarget
-from restore_sdk.image.big_zarr import ZarrSource, ZarrTarget, is_zarr
+from restore_sdk.image.big_zarr import ZarrSource, ZarrTarget
 from restore_sdk.image.files import DEFAULT_MAX_PIXELS
+from restore_sdk.image.huge import HUGE_PIXELS
 from restore_sdk.image.strip_reading import PngSource
 from restore_sdk.image.targets import check_paths
-
-HUGE_PIXELS = 100_000_000  # from here on a TIFF, and a PNG that becomes one, goes region by region
-ZARR_SUFFIX, TIFF_SUFFIXES = ".zarr", (".tif", ".tiff")
-OME_ENDINGS = (".ome.tif", ".ome.tiff")
-
-
-def is_huge(source: Path, target: Path) -> bool:
-    """Whether a file is to be restored region by region: Zarr, BigTIFF, TIFF to OME-TIFF, and what has too many pixels."""
-    if is_zarr(source) or target.suffix.lower() == ZARR_SUFFIX:
-        return True
-    try:
-        name, pixels, big = pixels_of(source)
-    except (OSError, ValueError, struct.error):
-        return False  # reading it will say what is wrong
-    if name == "TIFF" and (big or target.name.lower().endswith(OME_ENDINGS)):
-        return True
-    in_regions = name == "TIFF" or (name == "PNG" and target.suffix.lower() in TIFF_SUFFIXES)
-    return pixels > DEFAULT_MAX_PIXELS or (in_regions and pixels > HUGE_PIXELS and _has_extra())
-
-
-def _has_extra() -> bool:
-    """Whether what reads regions is installed; up to DEFAULT_MAX_PIXELS an image can be restored whole without it."""
-    return all(find_spec(module) is not None for module in ("tifffile", "imagecodecs"))
 
 
 def open_source(path: Path) -> BigSource:

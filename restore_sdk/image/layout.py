@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from restore_sdk.errors import ImageShapeError, OptionsError
 from restore_sdk.image.padding import first_source, reflect_border
-from restore_sdk.image.validation import WHITE, check_array, check_dtype, check_finite, check_shape
+from restore_sdk.image.validation import WHITE, check_array, check_count, check_dtype, check_finite, check_shape
 from restore_sdk.options import ChannelOrder
 
 FloatNCHW: TypeAlias = NDArray[np.float32]
@@ -88,6 +88,7 @@ def inspect(image: object, *, order: ChannelOrder = "rgb", min_size: int = 1) ->
 def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], order: ChannelOrder, min_size: int) -> Layout:
     check_dtype(dtype)
     check_shape(shape, min_size)
+    check_count(shape)
     return Layout(shape[0], shape[1], shape[2] if len(shape) == 3 else 0, dtype, order)
 
 
@@ -102,10 +103,6 @@ def read_tile(image: NDArray[Any], layout: Layout, rows: slice, columns: slice, 
     """
     if channels != 3:
         check_channels(layout, channels)
-    if rows.stop <= layout.height and columns.stop <= layout.width:  # no border: nothing to reflect or to cut off again
-        planes = np.empty((1, channels, rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        _to_planes(np.asarray(image[rows, columns]), layout, planes[0])
-        return planes
     top = first_source(rows.start, rows.stop, layout.height)
     left = first_source(columns.start, columns.stop, layout.width)
     planes = np.empty((1, channels, rows.stop - top, columns.stop - left), np.float32)
@@ -148,9 +145,6 @@ def write_tile(
     elif layout.order == "bgr":
         planes = planes[::-1]
     convert = _from_planes_to_floats if layout.is_float else _from_planes_to_integers
-    if target.size <= _SMALL:
-        convert(planes, target, layout, clip)
-        return
     for strip in _strips(*target.shape[:2]):
         convert(planes[:, strip], target[strip], layout, clip)
 
@@ -226,9 +220,9 @@ def _from_planes_to_integers(planes: NDArray[np.float32], target: NDArray[Any], 
 
 
 def to_depth(plane: NDArray[np.float32], layout: Layout) -> NDArray[Any]:
-    """(H, W) in units of 1.0 as the image's integers, rounded half to even and saturated."""
+    """(H, W) or (H, W, C) in units of 1.0 as the image's integers, rounded half to even and saturated."""
     limited = cv2.threshold(plane, 1.0, 0.0, cv2.THRESH_TRUNC)[1]  # or addWeighted wraps where value * scale leaves int32
-    return np.asarray(cv2.addWeighted(limited, layout.scale, limited, 0.0, 0.0, dtype=layout.depth))
+    return cv2.addWeighted(limited, layout.scale, limited, 0.0, 0.0, dtype=layout.depth)
 
 
 def _from_planes_to_floats(planes: NDArray[np.float32], target: NDArray[Any], _layout: Layout, clip: bool) -> None:

@@ -13,6 +13,8 @@ from restore_sdk.errors import ImageShapeError, ImageTypeError, ImageValueError,
 
 WHITE = {"u1": 255, "u2": 65535, "f2": 1, "f4": 1}  # the value of 1.0 for each dtype that an image may have, in either byte order
 
+MOST_PIXELS = 1 << 36  # of an array; files have no such limit
+
 FAR_ABOVE_WHITE = 16.0  # no noise on an image in [0, 1] reaches it
 
 _STRIP = 1 << 18  # values looked at in one go: the mask of finite values never grows with the image
@@ -64,6 +66,13 @@ def check_shape(shape: tuple[int, ...], min_size: int) -> None:
         raise ImageShapeError(shape, "1, 3 or 4 channels on the last axis", _channels_remedy(shape))
     if min(shape[:2]) < min_size:
         raise ImageShapeError(shape, f"at least {min_size} x {min_size} pixels", "pad or enlarge it before restore()")
+
+
+def check_count(shape: tuple[int, ...]) -> None:
+    """Refuse more pixels than any array holds; one that repeats the same few would be looked at for hours. Raises
+    ImageShapeError."""
+    if shape[0] * shape[1] > MOST_PIXELS:
+        raise ImageShapeError(shape, f"at most {MOST_PIXELS} pixels", "restore a file of that size with restore_file()")
 
 
 def check_finite(image: NDArray[Any]) -> None:

@@ -12,10 +12,13 @@ from typing import Any, Protocol, TypeAlias
 from restore_sdk.extras import require
 from restore_sdk.stream.camera import CameraFrame
 from restore_sdk.stream.camera_errors import CameraSinkError
+from restore_sdk.stream.camera_sources import Pixels
+from restore_sdk.stream.video_codecs import encoders_for
 
 _TIME_BASE = Fraction(1, 90_000)  # of a second: what RTP and MPEG transport streams count in
 _FORMATS = {"rtsp": "rtsp", "udp": "mpegts", "rtmp": "flv", "srt": "mpegts"}
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_GROUP = 60  # pictures from keyframe to keyframe where it is sent: a receiver that comes later has to wait for one
 WINDOW = "window"
 _ESCAPE = 27
 
@@ -116,6 +119,8 @@ class EncodedSink:
             self._last_pts = max(pts, self._last_pts + 1)
             picture.pts, picture.time_base = self._last_pts, _TIME_BASE
             self._output.mux(self._stream.encode(picture))
+        except CameraSinkError:
+            raise
         except (self._av.FFmpegError, OSError, ValueError) as exc:
             raise self._failed(exc) from exc
         return True
@@ -138,13 +143,27 @@ class EncodedSink:
         options = {"rtsp_transport": "tcp"} if self._container == "rtsp" else {}
         if not live and self._target.endswith((".mp4", ".mov")):
             options = {"movflags": "frag_keyframe+empty_moov"}  # readable up to the last second if the power fails
-        self._output = self._av.open(self._target, "w", format=self._container, options=options, timeout=5.0 if live else None)
+        output = self._av.open(self._target, "w", format=self._container, options=options, timeout=5.0 if live else None)
+        try:
+            self._stream = self._new_stream(output, frame.pixels, live=live)
+        except BaseException:
+            output.close()
+            raise
+        self._output, self._first_at = output, frame.at
+
+    def _new_stream(self, output: Any, pixels: Pixels, *, live: bool) -> Any:
+        known = encoders_for(output) or sorted(self._av.codecs_available)
+        if self._codec not in known:
+            reason = f"{self._codec} is no encoder of this build that {output.format.name} takes; those are: {', '.join(known)}"
+            raise CameraSinkError(self._target, reason)
         fast = {"preset": "veryfast", **({"tune": "zerolatency"} if live else {})} if self._codec.startswith("libx26") else {}
-        self._stream = self._output.add_stream(self._codec, rate=30, options=fast)
-        height, width = frame.pixels.shape[:2]
-        self._stream.width, self._stream.height = width + width % 2, height + height % 2
-        self._stream.pix_fmt, self._stream.codec_context.time_base = "yuv420p", _TIME_BASE
-        self._first_at = frame.at
+        stream = output.add_stream(self._codec, rate=30, options=fast)
+        height, width = pixels.shape[:2]
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", _TIME_BASE
+        if live:
+            stream.codec_context.gop_size = _GROUP
+        return stream
 
     def _failed(self, exc: Exception) -> CameraSinkError:
         said = getattr(exc, "strerror", None) or exc

@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, get_args
 
 from restore_sdk.errors import OptionsError
+from restore_sdk.options import DEFAULT_QUEUE
 from restore_sdk.stream.errors import StreamError
 from restore_sdk.stream.line import Job, Line
 
 Policy: TypeAlias = Literal["block", "drop-oldest", "latest-only"]
 Given = TypeVar("Given")
 Restored = TypeVar("Restored")
-DEFAULT_QUEUE = 2  # frames
 
 
 class Reuse(Protocol):

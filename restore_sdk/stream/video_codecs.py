@@ -46,7 +46,10 @@ QUALITY: Mapping[str, Quality] = {
 LOSSLESS = ("ffv1", "ffvhuff", "huffyuv", "utvideo", "png", "rawvideo", "wrapped_avframe", "prores_ks", "prores", "dnxhd")
 BEST_SCALE = 2 * 118  # quantiser 2, for encoders of the old school
 # Containers that do not tell FFmpeg what they hold.
-_HELD_BY: Mapping[str, tuple[str, ...]] = {"mpegts": ("h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4")}
+_HELD_BY: Mapping[str, tuple[str, ...]] = {
+    "mpegts": ("h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"),
+    "rtsp": ("h264", "hevc", "mpeg2video", "mpeg4", "vp8", "vp9"),
+}
 HALVES_ODD_SIDES = ("ffv1", "ffvhuff", "libvpx-vp9", "rawvideo", "wrapped_avframe", "mpeg4", "mjpeg", "utvideo")
 
 

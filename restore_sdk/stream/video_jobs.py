@@ -130,7 +130,8 @@ class FileJob:
         """All that the packets depend on; the end is left out, as it only says how many there are."""
         encoding, order = self.encoding, self._order
         source, spec = Path(order.facts.path), order.spec
-        known = source.stat() if order.facts.path != STANDARD_INPUT else None
+        is_file = order.facts.path != STANDARD_INPUT and source.exists()  # "%03d.png" stands for many
+        known = source.stat() if is_file else None
         return {
             "source": str(source.resolve()),
             "source_bytes": known and known.st_size,

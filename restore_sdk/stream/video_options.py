@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from restore_sdk.errors import OptionsError
-from restore_sdk.stream.frames import DEFAULT_QUEUE
+from restore_sdk.options import DEFAULT_QUEUE
 from restore_sdk.stream.video_facts import VideoFacts
 
 LONGEST = 1_000_000_000  # seconds; FFmpeg counts in 64 bits, and no video comes near it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,8 +18,11 @@ from restore_sdk.extras import require
 from restore_sdk.stream.errors import VideoReadError
 from restore_sdk.stream.video_facts import VideoFacts, read_facts
 from restore_sdk.stream.video_pixels import PixelReader
+from restore_sdk.stream.y4m_input import Y4M, CountedInput, WholePictures
 
 STANDARD_INPUT = "-"
+PICTURE = "it is a picture, no video; pass it to `restore image`, or to Restorer.restore_file"
+_PICTURE_BRANDS = ("avif", "heic", "heix", "mif1")  # of ISO files, where a picture is a film of one frame to FFmpeg
 NO_VIDEO = "it is no video, or cut off before its index; check it with a player"
 _TEXT = {"tty", "bin", "xbin", "adf", "idf"}  # by which FFmpeg plays text on a screen: any .txt file would be a video
 _LEAST_GAP = Fraction(1, 2)  # seconds that a file may end early before it counts as broken off
@@ -45,6 +48,7 @@ class VideoSource:
     def __init__(self, path: Path | str, *, decoder: str | None = None) -> None:
         self._av = require("av", "video")
         self._path, self._decoder_name = path, decoder
+        self._counted: CountedInput | None = None
         self.damaged = 0  # frames that the decoder had to patch up
         self._open()
         try:
@@ -83,6 +87,7 @@ class VideoSource:
                 continue
             self.damaged += bool(frame.is_corrupt)
             yield Picture(self._pixels.read(frame), pts, duration)
+        self._whole.check(stop)
         watch.check_end(stop)
 
     def close(self) -> None:
@@ -105,6 +110,7 @@ class VideoSource:
         except BaseException:
             self._container.close()
             raise
+        self._whole = WholePictures(self._path, self._container, self._counted)
         self._frames = self._decoded()
 
     def _opened(self) -> Any:
@@ -121,7 +127,8 @@ class VideoSource:
 
     def _open_container(self, **more: Any) -> Any:
         if self._path == STANDARD_INPUT:
-            return self._av.open(sys.stdin.buffer, format="yuv4mpegpipe", metadata_errors="replace", **more)
+            self._counted = CountedInput()
+            return self._av.open(self._counted, format=Y4M, metadata_errors="replace", **more)
         return self._av.open(str(self._path), metadata_errors="replace", **more)
 
     def _other_decoders(self) -> list[str]:
@@ -141,12 +148,23 @@ class VideoSource:
         streams = [stream for stream in self._container.streams.video if not stream.disposition & pictures]
         if not self._container.streams or self._container.format.name in _TEXT:
             raise VideoReadError(self._path, NO_VIDEO)
+        if self._is_picture():
+            raise VideoReadError(self._path, PICTURE)
         if not streams:
             kinds = sorted({stream.type for stream in self._container.streams})
             raise VideoReadError(self._path, f"it has no video, only {' and '.join(kinds)}; name a file with pictures")
         if streams[0].codec_context is None:
             raise VideoReadError(self._path, "its video codec is unknown to this build of FFmpeg; convert it first")
         return streams[0]
+
+    def _is_picture(self) -> bool:
+        """Whether it is one image file; a name such as %03d.png stands for many, and those are a video."""
+        name = self._container.format.name
+        if name.endswith("_pipe") or name == "image2":
+            return os.path.exists(self._path)
+        if name == "gif":
+            return bool(self._container.streams.video[0].frames == 1)
+        return self._container.metadata.get("major_brand") in _PICTURE_BRANDS
 
     def _decoder(self) -> Any:
         """What turns a packet into frames."""
@@ -172,6 +190,7 @@ class VideoSource:
         at: float | None = None
         try:
             for packet in self._container.demux(self._stream):
+                self._whole.saw(packet)
                 for frame in self._decode(packet):
                     yield frame
                     at = frame.time
@@ -186,7 +205,10 @@ class VideoSource:
         return DeviceUnavailableError(str(self._decoder_name), [name for name in known if name != self._decoder_name], remedy)
 
     def _seek(self, pts: int) -> None:
-        """Go to the keyframe before `pts`; to the beginning where the container cannot seek or would skip something."""
+        """Go to the keyframe before `pts`; to the beginning where the container cannot seek or would skip something. Standard
+        input is read on."""
+        if self._path == STANDARD_INPUT:
+            return
         self._pending = []
         try:
             self._container.seek(pts, stream=self._stream, backward=True)

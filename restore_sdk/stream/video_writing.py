@@ -17,8 +17,8 @@ from restore_sdk.stream.video_companions import Companions
 from restore_sdk.stream.video_facts import VideoFacts
 from restore_sdk.stream.video_parts import PART_FRAMES, EncodedPacket, Part, PartFolder, decoding_times, read_packets
 from restore_sdk.stream.video_pixels import FrameWriter
+from restore_sdk.stream.y4m_input import Y4M
 
-Y4M = "yuv4mpegpipe"
 Y4M_CODEC = "wrapped_avframe"
 _MP4_FAMILY = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
 

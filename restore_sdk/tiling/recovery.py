@@ -1,4 +1,4 @@
-"""Out of device memory in the middle of an image: what is finished stays, and the rest goes on in smaller tiles.
+"""Out of memory in the middle of an image: what is finished stays, and the rest goes on in smaller tiles.
 
 Only the core of a tile is halved, never its halo, so exact tiles stay exact and the result keeps its bits.
 """
@@ -20,6 +20,8 @@ TileCallback: TypeAlias = Callable[[int, int], None]
 Plan: TypeAlias = Callable[[int, int, TileOptions | None], TilePlan]  # (height, width, options), as Planner.plan
 Replan: TypeAlias = Callable[[int], TilePlan]  # side of a core in pixels -> the plan of the same image with cores of at most that
 Work: TypeAlias = Callable[[TilePlan, int, TileCallback | None], None]  # (plan, tiles in one batch, on_tile), as walk() does it
+
+FULL = (DeviceMemoryError, MemoryError)  # the second is what a backend of the user's own raises, and NumPy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,14 @@ class Recovery:
                  be a part of the image, also where it has one tile: only the core is to be kept
         replan   gives the same image's plan for another core; None: tiles may not be made smaller
 
-        Raises DeviceMemoryError where the smallest core does not fit either, and what `work` raises.
+        Raises DeviceMemoryError or MemoryError where the smallest core does not fit either, and what `work` raises.
         """
         if self.known is not None:
             plan, batch = self._fitting(self.known, plan, batch, replan)
         progress = _Progress(plan.count, on_tile)
         try:
             work(plan, batch, on_tile if plan.count == 1 else progress)
-        except DeviceMemoryError:
+        except FULL:
             core = _core(plan) if batch > 1 else self._halved(_core(plan))  # a batch of several is given up first
             halo = None if core is None or replan is None else _halo(replan, core)
             if core is None or halo is None:
@@ -83,7 +85,7 @@ class Recovery:
             before = progress.done
             try:
                 work(part, 1, progress)
-            except DeviceMemoryError:
+            except FULL:
                 smaller = self._halved(min(core, _core(part)))
                 if smaller is None:
                     raise

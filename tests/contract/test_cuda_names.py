@@ -36,6 +36,12 @@ BINDINGS_OWNERS: Mapping[tuple[str, str], str] = {
     **{("", name): "cuda.bindings.driver" for name in ("self.driver", "driver", "device.driver", "self._device.driver")},
     ("", "self.driver.CUresult"): "CUresult",
 }
+LAUNCHING_OWNERS: Mapping[tuple[str, str], str] = {
+    ("", "core"): "cuda.core",
+    ("", "core.Stream"): "Stream",
+    ("", "code"): "ObjectCode",
+    ("", "core.Program(source(), 'c++', options)"): "Program",
+}
 PYCUDA_OWNERS: Mapping[tuple[str, str], str] = {
     ("", "self.driver"): "pycuda.driver",
     ("", "driver"): "pycuda.driver",
@@ -83,6 +89,14 @@ def test_every_name_of_cuda_core_exists(version: str) -> None:
     names = used(CUDA / "cuda_core.py", CORE_OWNERS)
     assert absent(names, version) == []
     assert {owner for owner, _ in names} == set(CORE_OWNERS.values())
+
+
+@pytest.mark.parametrize("version", CORE)
+def test_every_name_that_launches_kernels_exists(version: str) -> None:
+    names = used(CUDA / "launching.py", LAUNCHING_OWNERS)
+    assert absent(names, version) == []
+    assert {owner for owner, _ in names} == set(LAUNCHING_OWNERS.values())
+    assert absent(used(CUDA / "launching.py", BINDINGS_OWNERS), BINDINGS) == []
 
 
 @pytest.mark.parametrize("version", CORE)

@@ -18,6 +18,11 @@ from restore_sdk.backends.engine_api import REQUIRED, RTX_ONLY
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = Path(__file__).with_name("tensorrt_names")
 VERSIONS = ("tensorrt-10.16", "tensorrt-11.4", "tensorrt_rtx-1.7")
+LEAN = "tensorrt_lean-11.4"  # a runtime without a builder
+BUILDERS = {
+    *("Builder", "EngineInspector", "IBuilderConfig", "ILayer", "INetworkDefinition", "ITensor", "LayerType"),
+    *("NetworkDefinitionCreationFlag", "OnnxParser", "ParserError"),
+}
 SOURCES = [path for folder in ("restore_sdk", "export") for path in (ROOT / folder).rglob("*.py") if "engine" in path.name]
 MODULE_ATTRIBUTES = {"__version__", "__members__", "__name__"}
 # Attributes of our own objects that happen to be called like members of TensorRT's classes
@@ -65,6 +70,12 @@ def test_every_name_of_the_table_exists(version: str) -> None:
     assert absent(REQUIRED, version) == []
 
 
+def test_the_lean_runtime_has_all_but_the_builders_names() -> None:
+    missing = {name.partition(".")[0] for name in absent(REQUIRED, LEAN)}
+    assert missing == BUILDERS
+    assert BUILDERS.isdisjoint(names_of(LEAN))
+
+
 def test_the_names_of_rtx_alone_exist_there_and_only_there() -> None:
     assert absent(RTX_ONLY, "tensorrt_rtx-1.7") == []
     for version in VERSIONS[:2]:
@@ -104,5 +115,6 @@ def test_the_lists_are_those_that_were_collected() -> None:
     collected = ROOT.parent / "shared" / "tensorrt_names"
     if not collected.is_dir():
         pytest.skip("the collected names are not on this machine")
-    for version in VERSIONS:
+    assert {f"{version}.json" for version in (*VERSIONS, LEAN)} == {path.name for path in collected.glob("*.json")}
+    for version in (*VERSIONS, LEAN):
         assert names_of(version) == json.loads((collected / f"{version}.json").read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,28 @@ def test_the_kernels_have_the_bits_of_the_host(shape: tuple[int, ...], dtype: st
     for order in ("rgb", "bgr"):
         got = on_host(restored(torch.from_numpy(image).cuda(), Identity(), tile=32, order=order))
         np.testing.assert_array_equal(got, Restorer(Identity(), channel_order=order, tile=32).restore(image))  # type: ignore[arg-type]
+
+
+class Doubled(Identity):
+    """Each pixel becomes four."""
+
+    def __init__(self) -> None:
+        FunctionBackend.__init__(self, replace(SPEC, scale=2), lambda batch: batch.repeat(2, axis=2).repeat(2, axis=3))
+
+    def infer_on_device(self, given: int, restored: int, shape: tuple[int, int, int, int], stream: int, /) -> None:
+        after = (*shape[:2], 2 * shape[2], 2 * shape[3])
+        with torch.cuda.stream(torch.cuda.ExternalStream(stream) if stream > 1 else torch.cuda.default_stream()):
+            doubled = viewed(given, shape).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+            viewed(restored, after).copy_(doubled)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_alpha_is_enlarged_as_on_the_host(dtype: str) -> None:
+    image = pixels(61, 90, 4, dtype=dtype)
+    got = on_host(restored(torch.from_numpy(image).cuda(), Doubled(), tile=32))
+    want = Restorer(Doubled(), tile=32).restore(image)
+    np.testing.assert_array_equal(got[..., :3], want[..., :3])
+    np.testing.assert_allclose(got[..., 3].astype(float), want[..., 3].astype(float), atol=1 if dtype[0] == "u" else 2**-11)
 
 
 @pytest.mark.parametrize("clip", [True, False])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gpu_programs import noise, require_kernels, require_torch_gpu
+from gpu_programs import forget_graphs, noise, require_kernels, require_torch_gpu
 
 from restore_sdk.backends.torch_cuda import CudaProgramBackend
 from restore_sdk.backends.torch_program import open_torch_program
@@ -86,7 +86,7 @@ def test_the_rest_goes_on_in_smaller_tiles(unet: CudaProgramBackend) -> None:
         whole.restored = unet.infer(whole.given)
     except DeviceMemoryError:
         pytest.skip("the whole image does not fit this GPU, so there is nothing to compare with")
-    unet.infer(noise(1, 3, 32, 32))
+    forget_graphs(unet)
     with filled(ROOM):
         assert tiled.restore(recovery).count == 1
         report = recovery.report()
@@ -122,7 +122,7 @@ def test_a_device_array_recovers_too(unet: CudaProgramBackend) -> None:
     except DeviceMemoryError:
         pytest.skip("the whole image does not fit this GPU, so there is nothing to compare with")
     want = torch.from_dlpack(whole).cpu().numpy()
-    unet.infer(noise(1, 3, 32, 32))
+    forget_graphs(unet)
     with filled(ROOM):
         result, _ = restore_on_device(image, unet, plan, recovery, options=OPTIONS)
         got = torch.from_dlpack(result).cpu().numpy()

@@ -6,12 +6,14 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gpu_programs import require_compiler
 
 from export.precision import half_wrapped
 from export.stamp import stamped
@@ -24,7 +26,7 @@ from restore_sdk.backends.engine_session import EngineRefusedError
 from restore_sdk.backends.onnx_runtime import open_onnxruntime
 from restore_sdk.backends.tensorrt_engine import open_tensorrt
 from restore_sdk.cuda.opening import open_device
-from restore_sdk.errors import DeviceMemoryError, RestorerClosedError
+from restore_sdk.errors import BackendError, DeviceMemoryError, RestorerClosedError, RestoreWarning
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
 from training.networks.unet import ResidualUNet
@@ -171,6 +173,7 @@ def test_tiles_agree_with_the_whole_image(backend: Any, precision: str) -> None:
 
 def test_on_callers_streams(open_one: Callable[..., Any]) -> None:
     """More streams than contexts, each with a buffer of its own; nothing waits but the ends."""
+    require_compiler()
     backend = open_one(contexts=2)
     with open_device(0) as device:
         batches = [noise(1, 3, 64, 64, seed=i) for i in range(6)]
@@ -190,6 +193,55 @@ def test_on_callers_streams(open_one: Callable[..., Any]) -> None:
             for resource in (pinned, given, restored, stream):
                 resource.close()
     backend.close()
+
+
+@pytest.mark.parametrize("finite", ["raise", "fallback", "ignore"])
+def test_overflow_of_results_that_stay_on_the_gpu(open_one: Callable[..., Any], finite: str) -> None:
+    """3e38 is finite, and no sum of it is."""
+    require_compiler()
+    backend = open_one(finite=finite)
+    batches = [noise(1, 3, 64, 64), np.full((1, 3, 64, 64), 3e38, np.float32)]
+    nbytes = batches[0].nbytes
+    with (
+        open_device(0) as device,
+        device.pinned(nbytes) as pinned,
+        device.buffer(nbytes) as given,
+        device.buffer(nbytes) as restored,
+        device.stream() as stream,
+    ):
+
+        def queue(batch: np.ndarray) -> None:
+            stream.synchronize()
+            pinned.array[:] = batch.reshape(-1).view(np.uint8)
+            stream.copy_in(given, pinned, nbytes)
+            backend.infer_on_device(given.pointer, restored.pointer, batch.shape, stream.handle)
+
+        queue(batches[0])
+        with pytest.warns(RestoreWarning) if finite == "fallback" else nullcontext():
+            queue(batches[1])
+        with pytest.raises(BackendError, match="earlier call") if finite == "raise" else nullcontext():
+            queue(batches[0])
+        queue(batches[0])
+        stream.copy_out(pinned, restored, nbytes)
+        stream.synchronize()
+        assert np.isfinite(pinned.array.view(np.float32)).all()
+    assert backend.report()["finite"]["batches"] == (1 if finite == "fallback" else 0)
+    backend.close()
+
+
+def test_compiled_kernels_are_kept(open_one: Callable[..., Any], tmp_path: Path) -> None:
+    """Of tensorrt_rtx; `tensorrt` compiles nothing as it runs."""
+    cache = EngineCache(tmp_path)
+    for outcome in ("none kept", "kept"):
+        backend = open_one(cache=cache)
+        kernels = backend.report()["engine"]["kernels"]
+        if kernels is None:
+            backend.close()
+            pytest.skip("this TensorRT has no runtime cache")
+        assert kernels == {"outcome": outcome, "notes": []}
+        backend.warm_up([(1, 3, 64, 64)])
+        backend.close()
+    assert len(list(tmp_path.glob("*.kernels"))) == 1
 
 
 def test_out_of_memory_is_typed_and_survived(open_one: Callable[..., Any]) -> None:

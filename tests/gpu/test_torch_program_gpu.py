@@ -3,6 +3,7 @@ where it was run."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -80,7 +81,10 @@ def test_tf32_is_off_for_us_and_untouched_for_others(backend: CudaProgramBackend
     assert torch.backends.cudnn.allow_tf32 == before
 
 
+@pytest.mark.filterwarnings("default")  # inductor advises TF32, which is off on purpose
+@pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="torch.compile needs a C compiler")
 def test_compiled(model: Path, network: ResidualUNet) -> None:
+    pytest.importorskip("triton", reason="torch.compile needs Triton")
     backend = open_torch_program(model, device="cuda", compiled=True)
     batch = noise(1, 3, 64, 64)
     with torch.inference_mode():
@@ -101,6 +105,7 @@ def test_memory_does_not_grow(backend: CudaProgramBackend) -> None:
 
 def test_out_of_memory_is_typed_and_survived(backend: CudaProgramBackend) -> None:
     before = backend.infer(noise(1, 3, 32, 32))
+    torch.cuda.empty_cache()  # of what earlier tests left
     room = torch.cuda.memory_reserved() + (64 << 20)  # bytes; the input alone of the next takes 192 MiB
     torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,18 +23,55 @@ NOT_ON_IMPORT = sorted(FROM_EXTRAS | {"PIL", "typer", "rich", "pydantic", "train
 TORCH_PARTS = {"dip", "degradations"}  # they are PyTorch code through and through, loaded by their callers
 
 
-def loaded_after(statement: str) -> list[str]:
-    code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(name for name in {NOT_ON_IMPORT!r} if name in sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=repository.ROOT)
+# What no array in host memory needs to be restored by ONNX Runtime on the CPU: each of these would be paid for in every start.
+NOT_FOR_AN_ARRAY = (
+    *(f"restore_sdk.{name}" for name in ("cli", "device_images", "dip", "dip_images", "gigapixel", "gigapixel_cells", "stream")),
+    *(f"restore_sdk.{name}" for name in ("image_files", "image.files", "image.gigapixel", "image.metadata", "image.writing")),
+    *(f"restore_sdk.backends.{name}" for name in ("background", "engine_build", "engine_cache", "engine_source", "onnx_cuda")),
+    *(f"restore_sdk.backends.{name}" for name in ("openvino", "tensorrt_engine", "torch_cuda", "torch_file", "torch_program")),
+    *(f"restore_sdk.cuda.{name}" for name in ("arrays", "cuda_core", "launching", "memory", "opening", "pipeline", "slots")),
+    *("concurrent.futures", "email", "importlib.metadata", "zipfile"),
+    *sorted(FROM_EXTRAS - {"onnxruntime"} | {"PIL", "typer", "rich", "pydantic"}),
+)
+RESTORE = """
+import numpy, restore_sdk
+with restore_sdk.Restorer("denoise", device="cpu", threads=1) as restorer:
+    restorer.restore(numpy.zeros((64, 48, 3), numpy.uint8))
+"""
+
+
+def loaded_after(statement: str, **environment: str) -> list[str]:
+    """Names of all modules that are there after `statement`."""
+    code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=repository.ROOT,
+        env={**os.environ, **environment},
+    )
     return list(json.loads(done.stdout))
 
 
 def test_import_is_light() -> None:
-    assert loaded_after("import restore_sdk") == []
+    assert set(NOT_ON_IMPORT).isdisjoint(loaded_after("import restore_sdk"))
 
 
 def test_public_names_are_light() -> None:
-    assert loaded_after(f"import restore_sdk\nfor name in {repository.public_names()!r}: getattr(restore_sdk, name)") == []
+    loaded = loaded_after(f"import restore_sdk\nfor name in {repository.public_names()!r}: getattr(restore_sdk, name)")
+    assert set(NOT_ON_IMPORT).isdisjoint(loaded)
+
+
+def test_restoring_an_array_on_the_cpu_loads_what_it_needs_alone(tmp_path: Path) -> None:
+    loaded = set(loaded_after(RESTORE, XDG_CACHE_HOME=str(tmp_path)))  # where no measurement is kept
+    assert loaded.isdisjoint(NOT_FOR_AN_ARRAY)
+    assert {"onnxruntime", "restore_sdk.backends.onnx_runtime", "restore_sdk.image.plain"} <= loaded
+
+
+@pytest.mark.parametrize("name", [name for name in NOT_FOR_AN_ARRAY if name.startswith("restore_sdk.")])
+def test_what_is_not_loaded_exists(name: str) -> None:
+    assert find_spec(name) is not None
 
 
 def test_import_is_silent() -> None:

@@ -12,7 +12,7 @@ import pytest
 from gigapixel_samples import backend, doubled, left_beside, picture, restore, whole
 
 from restore_sdk.errors import ImageReadError, ImageWriteError, MissingExtraError, OptionsError
-from restore_sdk.image.gigapixel import is_huge
+from restore_sdk.image.huge import is_huge
 from restore_sdk.spec import ModelSpec
 
 tifffile = pytest.importorskip("tifffile", reason="needs the extra tiff")
@@ -157,8 +157,8 @@ def test_zarr_replaced_by_its_result(tmp_path: Path, small_spec: ModelSpec) -> N
 
 
 def test_which_files_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("restore_sdk.image.gigapixel.HUGE_PIXELS", 90 * 70)
-    monkeypatch.setattr("restore_sdk.image.gigapixel.DEFAULT_MAX_PIXELS", 200 * 70)
+    monkeypatch.setattr("restore_sdk.image.huge.HUGE_PIXELS", 90 * 70)
+    monkeypatch.setattr("restore_sdk.image.huge.DEFAULT_MAX_PIXELS", 200 * 70)
     for name, height, form in (("small", 90, {}), ("large", 91, {}), ("big", 9, {"bigtiff": True})):
         write(tmp_path / f"{name}.tif", picture(height, 70), **form)
     for name, height in (("small.png", 90), ("large.png", 91), ("large.jpg", 91), ("huge.jpg", 201), ("huge.png", 201)):

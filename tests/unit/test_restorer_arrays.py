@@ -209,6 +209,22 @@ def test_unknown_channel_order(restorer: Restorer) -> None:
         Restorer(FunctionBackend(SPEC, lambda batch: batch), channel_order="gbr")
 
 
+@pytest.mark.parametrize("clip", ["yes", 1, 0.0, np.True_])
+def test_what_is_no_clip(restorer: Restorer, clip: object) -> None:
+    with pytest.raises(OptionsError, match=r"clip=.*expected True or False"):
+        restorer.restore(image_of((8, 8), "float32"), clip=clip)  # type: ignore[arg-type]
+    with pytest.raises(OptionsError, match=r"clip=.*expected True or False"):
+        next(restorer.restore_many([image_of((8, 8), "float32")], clip=clip))  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_called_is_refused_before_the_work(restorer: Restorer, tmp_path: Path) -> None:
+    words = r"on_tile=3, expected something to call with \(tiles done, tiles in all\), or None"
+    with pytest.raises(OptionsError, match=words):
+        restorer.restore(image_of((8, 8), "uint8"), on_tile=3)  # type: ignore[arg-type]
+    with pytest.raises(OptionsError, match=words):
+        restorer.restore_file(tmp_path / "absent.png", tmp_path / "b.png", on_tile=3)  # type: ignore[arg-type]
+
+
 def test_floats_that_count_to_255_are_told() -> None:
     image = np.full((4, 4), 200.0, np.float32)
     restorer = with_function(lambda batch: batch)

@@ -40,6 +40,22 @@ def test_unchanged_tiles_are_taken_over_exactly(small_model: Path) -> None:
             assert np.array_equal(image, restorer.restore(given))
 
 
+def test_a_restorer_that_reuses_tiles_is_like_its_own(small_model: Path) -> None:
+    still = frames(1)[0]
+    with Restorer(small_model, tile=32, channel_order="bgr", clip=False) as restorer:
+        reusing, tiles = restorer.reusing()
+        assert np.array_equal(reusing.restore(still), restorer.restore(still))
+        tiles.begin_frame()
+        assert np.array_equal(reusing.restore(still), restorer.restore(still))
+        assert (tiles.share(), tiles.total_share) == (1.0, 0.5)
+        settings = ("channel_order", "clip", "tile", "backend")
+        assert [reusing.report()[name] for name in settings] == [restorer.report()[name] for name in settings]
+    with pytest.raises(RestorerClosedError):
+        reusing.restore(still[::-1])
+    with pytest.raises(RestorerClosedError):
+        restorer.reusing()
+
+
 def test_a_bad_frame_is_named_and_threads_end(restorer: Restorer) -> None:
     before = threading.active_count()
     with restorer.stream([frames(1)[0], None]) as stream, pytest.raises(StreamError, match="frame 1 could not be restored"):  # type: ignore[list-item]

@@ -92,6 +92,8 @@ def _override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override!r} is not key=value, for example --set trainer.learning_rate=5e-4")
+    if len(override.splitlines()) > 1:  # what follows the first line would be read as more keys, or as nothing
+        raise ConfigError(f"--set {override!r} has more than one line; pass one --set for each key")
     *tables, last = key.strip().split(".")
     target = values
     for table in tables:

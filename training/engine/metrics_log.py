@@ -79,7 +79,7 @@ def _draw_panel(axes: Axes, rows: Rows, panel: Panel) -> None:
     axes.set(title=panel.title, xlabel="steps")
     axes.grid(alpha=0.3)
     if len(names) > 1:
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="upper right")
 
 
 class Curves(lightning.Callback):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import lightning
@@ -17,6 +16,7 @@ from training.data.noise import as_planes, estimate_sigma, observe
 from training.engine.budget import Budget
 from training.engine.fit import Run
 from training.engine.metrics_log import Curves
+from training.engine.run_card import run_card
 from training.engine.sample_grid import SampleGrid
 from training.self_supervised import network
 from training.self_supervised.config import DataConfig, SelfSupervisedConfig
@@ -94,22 +94,17 @@ def make_card(config: SelfSupervisedConfig, budget: Budget, trained: int, skippe
     """What the checkpoint says of itself; `export` copies it into the model file."""
     low, high = config.data.sigma
     levels = "" if config.data.noise == "measured" else f", sigma uniform over {low:g} to {high:g} / 255"
-    return {
-        "name": config.name,
-        "method": "self_supervised",
-        "task": "denoise",
-        "network": network.describe(config.network),
-        "loss": config.loss.model_dump(mode="json"),
-        "corruption": NOISE_IN_WORDS[config.data.noise] + levels,
-        "trained_on": config.data.description or f"{trained} images",
-        "terms": config.data.terms,
-        "licence": config.licence,
-        "clean_targets": config.loss.kind == "supervised",
-        "images": trained,
-        "skipped": skipped,
-        "steps": budget.steps,
-        "seconds": round(budget.elapsed, 1),
-        "seed": config.trainer.seed,
-        "torch": str(torch.__version__),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    return run_card(
+        config,
+        budget,
+        images=trained,
+        skipped=skipped,
+        method="self_supervised",
+        task="denoise",
+        network=network.describe(config.network),
+        loss=config.loss.model_dump(mode="json"),
+        corruption=NOISE_IN_WORDS[config.data.noise] + levels,
+        trained_on=config.data.description or f"{trained} images",
+        terms=config.data.terms,
+        clean_targets=config.loss.kind == "supervised",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import lightning
@@ -15,6 +14,7 @@ from training.data.folder import Folder, load_folders, split
 from training.engine.budget import Budget
 from training.engine.fit import Run
 from training.engine.metrics_log import Curves
+from training.engine.run_card import run_card
 from training.engine.sample_grid import GRID_SIDE, SampleGrid
 from training.unir import network
 from training.unir.config import WITH_CLEAN, UnirConfig
@@ -76,22 +76,17 @@ def keeps_clean(config: UnirConfig) -> bool:
 
 def make_card(config: UnirConfig, budget: Budget, trained: int, skipped: int) -> Mapping[str, Any]:
     """What the checkpoint says of itself; `export` copies it into the model file."""
-    return {
-        "name": config.name,
-        "method": "unir",
-        "task": "restore" if config.fill is None else "inpaint",
-        "network": network.describe(config),
-        "loss": config.loss.model_dump(mode="json"),
-        "corruption": config.operator.describe(),
-        "trained_on": config.data.description or f"{trained} patches",
-        "terms": config.data.terms,
-        "licence": config.licence,
-        "clean_targets": keeps_clean(config),
-        "images": trained,
-        "skipped": skipped,
-        "steps": budget.steps,
-        "seconds": round(budget.elapsed, 1),
-        "seed": config.trainer.seed,
-        "torch": str(torch.__version__),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    return run_card(
+        config,
+        budget,
+        images=trained,
+        skipped=skipped,
+        method="unir",
+        task="restore" if config.fill is None else "inpaint",
+        network=network.describe(config),
+        loss=config.loss.model_dump(mode="json"),
+        corruption=config.operator.describe(),
+        trained_on=config.data.description or f"{trained} patches",
+        terms=config.data.terms,
+        clean_targets=keeps_clean(config),
+    )

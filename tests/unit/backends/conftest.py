@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from played_tensorrt import PlayedDevice, PlayedTensorRT, played_build
 
-from restore_sdk.backends import engine_running, engine_source, tensorrt_engine
+from restore_sdk.backends import engine_backend, engine_kernels, engine_running, engine_source, tensorrt_engine
 from restore_sdk.backends.base import Backend
 from restore_sdk.backends.engine_cache import EngineCache
 from restore_sdk.backends.engine_profile import EngineProfile
@@ -30,8 +30,10 @@ def played(gpu: PlayedDevice, monkeypatch: pytest.MonkeyPatch) -> PlayedTensorRT
     monkeypatch.setattr(tensorrt_engine, "load_api", lambda name: api)
     monkeypatch.setattr(tensorrt_engine, "open_device", lambda index, implementation: gpu)
     monkeypatch.setattr(engine_source, "build_engine", played_build)
-    monkeypatch.setattr(engine_source, "installed_driver", lambda: "580.65.06")
-    monkeypatch.setattr(engine_running, "open_launcher", lambda index: gpu)
+    for module in (engine_source, engine_kernels):
+        monkeypatch.setattr(module, "installed_driver", lambda: "580.65.06")
+    for module in (engine_running, engine_backend):
+        monkeypatch.setattr(module, "open_launcher", lambda index: gpu)
     return api
 
 

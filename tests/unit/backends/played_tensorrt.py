@@ -45,8 +45,33 @@ class PlayedDevice(NumpyDevice):
     def close(self) -> None:
         self.closed += 1
 
+    # As a Launcher:
+
+    def launch(self, kernel: str, _items: int, arguments: tuple[Any, ...], stream: int) -> None:
+        """The one kernel that the backend launches by itself."""
+        assert kernel == "find_not_finite"
+        values, count, excuse, found, number = map(int, arguments)
+
+        def run() -> None:
+            excused = excuse and ctypes.c_longlong.from_address(excuse).value == number
+            if not excused and not np.isfinite(array(values, (count,))).all():
+                ctypes.c_longlong.from_address(found).value = number
+
+        self.streams[stream].queue("look", values, run)
+
+    def wait(self, stream: int) -> None:
+        self.streams[stream].synchronize()
+
+    def read(self, pointer: int, into: np.ndarray, stream: int) -> None:
+        self.wait(stream)
+        into[...] = array(pointer, into.shape)
+
+    def write(self, pointer: int, source: np.ndarray, stream: int) -> None:
+        self.wait(stream)
+        array(pointer, source.shape)[...] = source
+
     def synchronize(self) -> None:
-        """As a Launcher: wait for everything."""
+        """Wait for everything."""
         self.waits += 1
         for stream in [*self.streams.values()]:
             with suppress(RuntimeError):  # it is closed
@@ -73,6 +98,22 @@ class Logger:
     """ILogger."""
 
     INTERNAL_ERROR, ERROR, WARNING, INFO = Severity
+
+
+class RuntimeCache:
+    """IRuntimeCache: the kernels compiled are the names of the shapes that ran. What it is given may be foreign."""
+
+    def __init__(self, api: PlayedTensorRT) -> None:
+        self.api, self.compiled = api, set[str]()
+
+    def serialize(self) -> Any:
+        return self.api.answer("serialize", memoryview("\n".join(sorted(self.compiled)).encode()))
+
+    def deserialize(self, blob: bytes) -> bool:
+        taken = bool(self.api.answer("deserialize", True))
+        if taken:
+            self.compiled |= set(bytes(blob).decode().split("\n"))
+        return taken
 
 
 class PlayedTensorRT:
@@ -157,8 +198,9 @@ class Engine:
         config = SimpleNamespace(set_execution_context_allocation_strategy=lambda strategy: None)
         if self.api.rtx:
             config.cuda_graph_strategy = "disabled"
-            config.create_runtime_cache = lambda: self.api.answer("create_runtime_cache", object())
-            config.set_runtime_cache = lambda cache: self.api.answer("set_runtime_cache", True)
+            config.cache = None
+            config.create_runtime_cache = lambda: self.api.answer("create_runtime_cache", RuntimeCache(self.api))
+            config.set_runtime_cache = lambda cache: self.api.answer("set_runtime_cache", setattr(config, "cache", cache) or True)
         return self.api.answer("create_runtime_config", config)
 
     def create_execution_context(self, config: Any) -> Context:
@@ -202,6 +244,9 @@ class Context:
         assert self.memory[1] >= SCRATCH_PER_PIXEL * self.shape[2] * self.shape[3], "too little scratch memory"
         given, restored, scratch = self.addresses["image"], self.addresses["restored"], self.memory[0]
         shape, engine = self.shape, self.engine
+        if self.api.rtx and str(shape) not in self.config.cache.compiled:
+            self.api.asked.append("compile")
+            self.config.cache.compiled.add(str(shape))
 
         def run() -> None:
             ctypes.memset(scratch, 1, 1)

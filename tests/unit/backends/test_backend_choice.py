@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Never
 
 import pytest
 
@@ -25,13 +26,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def change(backends: dict[str, str]) -> None:
         monkeypatch.setattr(choice, "installed", lambda: backends)
+        monkeypatch.setattr(choice, "importable", lambda: list(backends))
 
     change(BOTH)
     return change
 
 
-def chosen(device: str = "auto", threads: int | None = 1) -> choice.Choice:
-    return choose(lambda: MODEL, device=device, threads=threads)
+def chosen(threads: int | None = 1) -> choice.Choice:
+    return choose(lambda: MODEL, threads=threads)
 
 
 def test_without_a_measurement_it_is_onnx_runtime(install: Install) -> None:
@@ -93,17 +95,6 @@ def test_only_one_installed(install: Install) -> None:
     assert chosen().backend == "onnxruntime"  # whose opener says what to install
 
 
-def test_a_gpu_is_not_passed_over(install: Install) -> None:
-    store(MODEL, 1, {"onnxruntime": 2.0, "openvino": 1.0})
-    assert chosen(device="cuda:0").backend == "onnxruntime"
-    assert chosen(device="cpu").backend == "openvino"
-    with_gpu = {**BOTH, "onnxruntime": "onnxruntime-gpu 1.31"}
-    install(with_gpu)
-    store(MODEL, 1, {"onnxruntime": 2.0, "openvino": 1.0})
-    assert chosen() == ("onnxruntime", "its CUDA build is installed")
-    assert chosen(device="cpu").backend == "openvino"
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -148,13 +139,19 @@ def test_a_user_without_a_home_has_no_measurements(install: Install, monkeypatch
     assert chosen().backend == "onnxruntime"
 
 
-def test_the_digest_is_not_computed_in_vain(install: Install) -> None:
-    install({"onnxruntime": "onnxruntime 1.31"})
-
-    def digest() -> str:
+def test_the_digest_is_not_computed_in_vain(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    def computed() -> Never:
         raise AssertionError
 
-    assert choose(digest, device="auto", threads=None).backend == "onnxruntime"
+    assert choose(computed, threads=None).backend == "onnxruntime"
+    monkeypatch.setattr(choice, "installed", computed)  # nor is metadata read
+    assert choose(computed, threads=None).backend == "onnxruntime"
+    monkeypatch.setattr(choice, "importable", lambda: ["onnxruntime"])
+    assert choose(computed, threads=None).why == "it is the only one installed"
+
+
+def test_what_is_installed_can_be_imported() -> None:
+    assert choice.importable() == list(installed())
 
 
 def test_installed_names_the_distribution() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from played_tensorrt import PlayedTensorRT, played_build
+from played_tensorrt import PlayedTensorRT, array, played_build
 
 from restore_sdk.backends import engine_source
 from restore_sdk.backends.background import BackgroundBackend
-from restore_sdk.backends.base import PipelinedBackend
+from restore_sdk.backends.base import DeviceBackend, PipelinedBackend
 from restore_sdk.backends.function import FunctionBackend
-from restore_sdk.errors import EngineBuildError, RestorerClosedError
+from restore_sdk.errors import DeviceUnavailableError, EngineBuildError, RestorerClosedError
 from restore_sdk.spec import ModelSpec
 
 WAIT = 60  # seconds, for a thread that has next to nothing to do
@@ -106,6 +106,51 @@ def test_it_changes_over_between_two_batches(kind: type[Marked], now: Marked, sm
     assert list(map(mark, backend.infer_many(batches()))) == [1, 2, 1, 2, 2]
     backend.warm_up([(1, 3, 8, 8), (1, 3, 20, 8)])
     assert backend.spec == small_spec
+
+
+class OnGpu(Marked):
+    """Writes its mark where it is told to, on GPU `device_index`."""
+
+    device_index = 1
+
+    def infer_on_device(self, given: int, restored: int, shape: tuple[int, int, int, int], stream: int, /) -> None:
+        array(restored, shape)[...] = array(given, shape) + mark(self.infer(np.zeros(shape, np.float32)))
+
+
+def marked_on_device(backend: BackgroundBackend, height: int = 8) -> float:
+    given, restored = zeros(height), zeros(height)
+    backend.infer_on_device(given.ctypes.data, restored.ctypes.data, (1, 3, height, 8), 1)
+    return mark(restored)
+
+
+def test_device_arrays_after_the_change_over(now: Marked, small_spec: ModelSpec) -> None:
+    builder = Builder(OnGpu(small_spec, 2))
+    backend = BackgroundBackend(now, builder, device_index=1)
+    assert isinstance(backend, DeviceBackend)
+    assert backend.device_index == 1
+    with pytest.raises(DeviceUnavailableError, match=r"cuda:1.*function on cpu serves 8x8 now.*build='wait'"):
+        marked_on_device(backend)
+    builder.go.set()
+    assert backend.wait(WAIT)
+    assert marked_on_device(backend) == 2
+    with pytest.raises(DeviceUnavailableError, match="8x20"):  # stays with what served before
+        marked_on_device(backend, 20)
+    backend.close()
+    with pytest.raises(RestorerClosedError):
+        marked_on_device(backend)
+
+
+def test_device_arrays_before_the_change_over_where_that_works(small_spec: ModelSpec) -> None:
+    builder = Builder(OnGpu(small_spec, 2))
+    backend = BackgroundBackend(OnGpu(small_spec, 1), builder, device_index=1)
+    assert marked_on_device(backend) == 1
+    builder.go.set()
+    assert backend.wait(WAIT)
+    assert (marked_on_device(backend), marked_on_device(backend, 20)) == (2, 1)
+    elsewhere = BackgroundBackend(OnGpu(small_spec, 1), builder, device_index=0)
+    assert elsewhere.wait(WAIT)
+    with pytest.raises(DeviceUnavailableError, match="cuda:0"):
+        marked_on_device(elsewhere)
 
 
 def test_a_build_that_fails_is_told_and_not_fatal(now: Marked) -> None:

@@ -15,11 +15,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from restore_sdk.backends import engine_build
-from restore_sdk.backends.engine_build import BuildCancelledError, BuiltEngine, build_engine
+from restore_sdk.backends.engine_build import BuiltEngine, build_engine
 from restore_sdk.backends.engine_log import ROUTER, BuilderLog, vendor_logger
 from restore_sdk.backends.engine_network import InputShapes, check_inputs, set_profile
 from restore_sdk.backends.engine_options import EngineOptions
 from restore_sdk.backends.engine_profile import EngineProfile, profile_for
+from restore_sdk.backends.wishes import BuildCancelledError
 from restore_sdk.errors import DeviceUnavailableError, EngineBuildError, ModelSpecError, OptionsError
 from restore_sdk.spec import ModelSpec
 

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restore_sdk.backends import engine_cache, engine_file
-from restore_sdk.backends.engine_cache import CachedEngine, EngineCache, evict, user_folder
+from restore_sdk.backends.engine_cache import CachedEngine, EngineCache, evict
+from restore_sdk.backends.user_folder import user_folder
 from restore_sdk.errors import EngineBuildError, OptionsError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,7 +90,7 @@ def test_the_digest_does_not_depend_on_order_or_on_the_kind_of_mapping() -> None
     assert len(engine_key().digest()) == 64
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 10**6), flip=st.integers(1, 255))
 def test_no_flipped_byte_reaches_the_runtime(tmp_path: Path, position: int, flip: int) -> None:
     """Any byte of the file: either nothing that counts changed, or it is built again."""
@@ -279,7 +280,7 @@ def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     def homeless() -> Path:
         raise RuntimeError
 
-    monkeypatch.setattr(engine_cache, "_cache_home", homeless)
+    monkeypatch.setattr("restore_sdk.backends.user_folder._cache_home", homeless)
     cache = EngineCache()
     assert cache.folder is None
     found = cache.load_or_build(engine_key(), Builder())

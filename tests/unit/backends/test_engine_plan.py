@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,14 @@ def test_a_plan_without_its_description(
     with pytest.raises(kind, match=says):
         open_tensorrt(plan)
     assert played.asked == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this platform has no named pipes")
+def test_a_pipe_beside_a_plan_is_not_waited_for(plan: Path, played: PlayedTensorRT) -> None:
+    plan.with_name(f"{plan.name}.json").unlink()
+    os.mkfifo(plan.with_name(f"{plan.name}.json"))
+    with pytest.raises(ModelDamagedError, match=r"small\.plan\.json is not a regular file"):
+        open_tensorrt(plan)
 
 
 def test_a_plan_that_is_gone(plan: Path, played: PlayedTensorRT) -> None:

@@ -44,7 +44,7 @@ def test_who_wants_the_telemetry_keeps_it(small_model: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(("value", "calls"), [(None, 1), ("1", 1), ("0", 0), ("", 0)])
 def test_events_are_switched_off_if_imported_before(monkeypatch: pytest.MonkeyPatch, value: str | None, calls: int) -> None:
     called: list[int] = []
-    runtime = SimpleNamespace(disable_telemetry_events=lambda: called.append(1))
+    runtime = SimpleNamespace(__file__=None, disable_telemetry_events=lambda: called.append(1))
     monkeypatch.delenv(TELEMETRY_OFF, raising=False)
     if value is not None:
         monkeypatch.setenv(TELEMETRY_OFF, value)

@@ -3,13 +3,13 @@
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 import onnxruntime
 import pytest
 
-from restore_sdk.backends import onnx_library
 from restore_sdk.backends.base import DeviceBackend
 from restore_sdk.backends.onnx_library import installed_distributions
 from restore_sdk.backends.onnx_runtime import NO_GRAPHS, open_onnxruntime, open_onnxruntime_rtx, open_onnxruntime_tensorrt
@@ -23,15 +23,18 @@ def fresh_distributions() -> Iterator[None]:
     installed_distributions.cache_clear()
 
 
-def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
-    """Pretend that exactly these distributions are installed."""
+def install(monkeypatch: pytest.MonkeyPatch, site: Path, **versions: str) -> None:
+    """Pretend that exactly these distributions are installed, in `site`."""
 
     def version(name: str) -> str:
         if name.replace("-", "_") not in versions:
-            raise onnx_library.metadata.PackageNotFoundError(name)
+            raise metadata.PackageNotFoundError(name)
         return versions[name.replace("-", "_")]
 
-    monkeypatch.setattr(onnx_library.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(onnxruntime, "__file__", str(site / "onnxruntime" / "__init__.py"))
+    for name, version_text in versions.items():
+        (site / f"{name}-{version_text}.dist-info").mkdir()
 
 
 def test_cuda_on_a_build_without_it(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +214,10 @@ def test_rtx_is_registered_once_and_given_its_device(small_model: Path, tmp_path
 
 
 @pytest.mark.usefixtures("fresh_distributions")
-def test_two_distributions_warn_with_the_commands_that_mend_it(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, onnxruntime="1.31.1", onnxruntime_gpu="1.30.0")
+def test_two_distributions_warn_with_the_commands_that_mend_it(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, onnxruntime="1.31.1", onnxruntime_gpu="1.30.0")
     with pytest.warns(RestoreWarning, match=r"onnxruntime 1\.31\.1 and onnxruntime-gpu 1\.30\.0.*pip uninstall -y onnxruntime "):
         open_onnxruntime(small_model, threads=1)
     with warnings.catch_warnings():
@@ -223,7 +228,7 @@ def test_two_distributions_warn_with_the_commands_that_mend_it(small_model: Path
 
 
 @pytest.mark.usefixtures("fresh_distributions")
-def test_one_distribution_is_silent(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, onnxruntime="1.31.1")
+def test_one_distribution_is_silent(small_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path, onnxruntime="1.31.1")
     open_onnxruntime(small_model, threads=1)
     assert installed_distributions() == ("onnxruntime 1.31.1",)

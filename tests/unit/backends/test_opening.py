@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from played_tensorrt import PlayedTensorRT
 
-from restore_sdk.backends import choice, opening, tensorrt_engine
+from restore_sdk.backends import choice, onnx_runtime, opening, tensorrt_engine
 from restore_sdk.backends.background import BackgroundBackend
 from restore_sdk.backends.base import Backend, FloatNCHW
 from restore_sdk.backends.choice import installed, store
-from restore_sdk.backends.engine_build import BuildCancelledError
 from restore_sdk.backends.engine_cache import EngineCache
 from restore_sdk.backends.file_backend import FileBackend
 from restore_sdk.backends.measuring import measure
-from restore_sdk.backends.opening import OPENERS, PLAN_OPENERS, PROGRAM_OPENERS, gpu_reasons, open_backend
+from restore_sdk.backends.opening import OPENERS, PLAN_OPENERS, PROGRAM_OPENERS, Opener, gpu_reasons, open_backend
+from restore_sdk.backends.wishes import BuildCancelledError
 from restore_sdk.errors import DeviceUnavailableError, EngineBuildError, ModelDamagedError, OptionsError
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
@@ -31,7 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
     def install(tensorrt: Backend | Exception, cuda: Backend | Exception, driver: str | None = None) -> list[str]:
         asked: list[str] = []
-        genuine = opening.open_onnxruntime
+        genuine = onnx_runtime.open_onnxruntime
 
         def answer(name: str, given: Backend | Exception) -> Backend:
             asked.append(name)
@@ -45,8 +45,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
         monkeypatch.setattr(opening, "driver_reason", lambda: driver)
         monkeypatch.setattr(opening, "find_spec", lambda name: name)
-        monkeypatch.setattr(opening, "open_tensorrt", lambda path, **arguments: answer("tensorrt", tensorrt))
-        monkeypatch.setattr(opening, "open_onnxruntime", onnxruntime)
+        monkeypatch.setattr(tensorrt_engine, "open_tensorrt", lambda path, **arguments: answer("tensorrt", tensorrt))
+        monkeypatch.setattr(onnx_runtime, "open_onnxruntime", onnxruntime)
         return asked
 
     return install
@@ -170,6 +170,11 @@ def test_reasons_against_the_gpu_backends(monkeypatch: pytest.MonkeyPatch) -> No
 def test_table() -> None:
     assert list(OPENERS) == ["onnxruntime", "openvino", "tensorrt", "onnxruntime-tensorrt", "onnxruntime-rtx"]
     assert (list(PROGRAM_OPENERS), list(PLAN_OPENERS)) == (["torch"], ["tensorrt"])
+
+
+@pytest.mark.parametrize("opener", [*OPENERS.values(), *PROGRAM_OPENERS.values(), *PLAN_OPENERS.values()], ids=lambda it: it.name)
+def test_every_opener_is_where_it_is_said_to_be(opener: Opener) -> None:
+    assert callable(opener.load())
 
 
 def test_auto_is_onnx_runtime_until_measured(small_model: Path) -> None:

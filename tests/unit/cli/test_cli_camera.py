@@ -80,6 +80,8 @@ def test_camera_gone_for_good_keeps_what_came(
     [
         (["missing.mkv", "--give-up-after", "0.1", "-o", "out.mp4"], 3, "given up"),
         (["in.mkv", "-o", "none/out.mp4"], 3, "does not exist"),
+        (["in.mkv", "-o", "out.mp4", "--codec", "libxyz"], 3, "libxyz is no encoder of this build that mp4 takes; those are: "),
+        (["in.mkv", "-o", "in.mkv"], 2, "in.mkv exists; pass --overwrite to replace it, or another OUT"),
         (["in.mkv", "-o", "gopher://host"], 3, "no way to send"),
         (["in.mkv", "-o", "out.mp4", "--policy", "hope"], 2, "none of latest-only"),
         (["in.mkv", "-o", "out.mp4", "--transport", "smoke"], 2, "transport"),

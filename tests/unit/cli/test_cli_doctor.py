@@ -8,7 +8,8 @@ import pytest
 
 from restore_sdk.cli import doctor as doctor_command
 from restore_sdk.cli import installed
-from restore_sdk.cli.installed import Clash, CudaDriver, Runtime, clashes, cuda_driver, packages, runtimes
+from restore_sdk.cli.installed import Clash, Runtime, clashes, packages, runtimes
+from restore_sdk.cuda.driver import CudaDriver, cuda_driver
 
 Restore = Callable[..., Any]
 Parse = Callable[[Any], dict[str, Any]]

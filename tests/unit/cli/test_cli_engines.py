@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from restore_sdk.backends.engine_cache import EngineCache, user_folder
+from restore_sdk.backends.engine_cache import EngineCache
 from restore_sdk.backends.engine_file import EngineKey
 from restore_sdk.backends.engine_lock import locked
+from restore_sdk.backends.user_folder import user_folder
 
 Restore = Callable[..., Any]
 Parse = Callable[[Any], dict[str, Any]]
@@ -106,6 +107,16 @@ def test_prune_all_removes_leftovers_but_no_lock_that_is_held(restore: Restore, 
         assert set(folder.iterdir()) == {busy, young}
     restore("engines", "prune")
     assert set(folder.iterdir()) == {young}
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "prune"])
+def test_a_folder_whose_name_is_too_long(restore: Restore, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/" + 5000 * "a")
+    result = restore("engines", command)
+    assert result.exit_code == 2
+    assert "XDG_CACHE_HOME='/aaaaaaaa" in result.stderr
+    assert "expected a folder that can be (File name too long)" in result.stderr
+    assert len(result.stderr) < 200
 
 
 def test_the_limit_is_not_negative(restore: Restore) -> None:

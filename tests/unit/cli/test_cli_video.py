@@ -80,6 +80,7 @@ def test_start_end_and_reuse(run: Run, as_json: Callable[[Result], dict[str, Any
     [
         (["none.mp4", "-o", "out.mp4"], 3, "cannot read none.mp4: it does not exist"),
         (["clip.mp4", "-o", "none/out.mp4"], 3, "create it first"),
+        (["clip.mp4", "-o", "."], 3, "it is a directory"),
         (["clip.mp4", "-o", "out.mp4", "--codec", "libxyz"], 2, "codec='libxyz'"),
         (["clip.mp4", "-o", "out.mp4", "--decoder", "xyz"], 5, "'xyz' is not available here"),
         (["clip.mp4", "-o", "out.mp4", "--start", "9"], 3, "no picture lies between"),
@@ -119,7 +120,10 @@ def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_resume(run: Run) -> None:
     result = run("clip.mp4", "-o", "out.mp4", "--resume")
     assert result.exit_code == 0
-    assert run("clip.mp4", "-o", "out.mp4", "--resume").exit_code == 3  # it is there already
+    again = run("clip.mp4", "-o", "out.mp4", "--resume")
+    assert (again.exit_code, again.stderr) == (2, "error: out.mp4 exists; pass --overwrite to replace it, or another OUT\n")
+    assert run("clip.mp4", "-o", "out.mp4", "--overwrite").exit_code == 0
+    assert "clip.mp4 exists; pass --overwrite" in run("clip.mp4", "-o", "clip.mp4").stderr
 
 
 def pipe(model: Path, given: bytes, *arguments: str, folder: Path) -> subprocess.CompletedProcess[bytes]:

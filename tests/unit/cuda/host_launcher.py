@@ -29,6 +29,9 @@ static inline float __fdiv_rn(float a, float b) { return a / b; }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline float __fsub_rn(float a, float b) { return a - b; }
+static inline void __threadfence_system() {}
+static inline void atomicMin(unsigned* place, unsigned value) { if (value < *place) *place = value; }
+static inline void atomicMax(unsigned* place, unsigned value) { if (value > *place) *place = value; }
 static inline int __float2int_rn(float value) {
     if (value != value) return 0;
     if (value >= 2147483648.0f) return 2147483647;

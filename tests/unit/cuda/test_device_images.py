@@ -232,9 +232,20 @@ def test_what_is_refused(library: ctypes.CDLL, image: np.ndarray, options: dict[
     assert launcher.buffers == {}
 
 
-def test_alpha_is_not_enlarged(library: ctypes.CDLL) -> None:
-    with pytest.raises(ImageShapeError, match="enlarges"):
-        restored(Interface(pixels(20, 20, 4)), OnDevice(model(scale=2), HostLauncher(library)))
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
+def test_alpha_is_enlarged(library: ctypes.CDLL, dtype: str) -> None:
+    """Colours have the bits of the host, alpha is rounded elsewhere than by OpenCV; test_device_alpha.py has the figures."""
+    backend, image = OnDevice(model(scale=2), HostLauncher(library)), pixels(40, 30, 4, dtype=dtype)
+    result, plan = restored(Interface(image), backend, tile=16)
+    got, want = np.from_dlpack(result), Restorer(backend, tile=16).restore(image)
+    assert plan.count > 1
+    assert got.shape == (80, 60, 4)
+    np.testing.assert_array_equal(got[..., :3], want[..., :3])
+    np.testing.assert_allclose(got[..., 3].astype(float), want[..., 3].astype(float), atol=1 if dtype[0] == "u" else 2e-3)
+    assert [event[0] for event in backend.launcher.events].count("enlarge") == 1
+    del got
+    result.close()
+    assert backend.launcher.buffers == {}
 
 
 def test_a_backend_without_a_device() -> None:

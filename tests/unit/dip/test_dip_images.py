@@ -10,8 +10,9 @@ from tiny_fits import noise, photo
 
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import FitProgress
-from restore_sdk.dip_images import DipImages, checked_mask, is_dip, scene_changed, thumbnail
+from restore_sdk.dip_images import DipImages, checked_mask, scene_changed, thumbnail
 from restore_sdk.errors import DeviceUnavailableError, ImageShapeError, MaskError, OptionsError
+from restore_sdk.options import is_dip
 
 SHORT = DipOptions(width="draft", max_iterations=2)
 FILL = np.zeros((20, 24), np.bool_)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from restore_sdk.dip.choosing import AUTOMATIC, chosen_stopping, new_policy
-from restore_sdk.dip.options import TASKS, DipOptions
+from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.presets import PRESETS
 from restore_sdk.dip.stopping import (
     DiscrepancyPolicy,
@@ -19,6 +19,7 @@ from restore_sdk.dip.stopping import (
     Policy,
     WindowedVariancePolicy,
 )
+from restore_sdk.options import DIP_TASKS
 
 IMAGE = torch.zeros(1, 4, 4)
 
@@ -95,7 +96,7 @@ def test_no_policy_never_stops() -> None:
 
 
 def test_each_task_has_an_automatic_policy() -> None:
-    assert set(AUTOMATIC) == set(TASKS)
+    assert set(AUTOMATIC) == set(DIP_TASKS)
     assert chosen_stopping("dip-inpaint", DipOptions()) == AUTOMATIC["dip-inpaint"]
     assert chosen_stopping("dip-inpaint", DipOptions(stopping="emv")) == "emv"
 

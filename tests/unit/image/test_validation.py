@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from restore_sdk.errors import ImageShapeError, ImageTypeError, ImageValueError, OptionsError
+from restore_sdk.image import layout
 from restore_sdk.image.layout import inspect
 
 
@@ -105,6 +106,13 @@ def test_an_image_below_the_smallest_size_is_refused() -> None:
     for shape in ((7, 9), (9, 7, 3)):
         with pytest.raises(ImageShapeError, match="at least 8 x 8 pixels"):
             inspect(np.zeros(shape, np.uint8), min_size=8)
+
+
+@pytest.mark.parametrize(("dtype", "side"), [("uint8", 1 << 31), ("float32", 1 << 30), ("float16", 1 << 20)])
+def test_one_value_repeated_beyond_all_memory_is_not_looked_at(dtype: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "check_finite", lambda _: pytest.fail("it was looked at"))
+    with pytest.raises(ImageShapeError, match="at most 68719476736 pixels; restore a file of that size with restore_file"):
+        inspect(np.broadcast_to(np.zeros((), dtype), (side, side)))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", ">f4"])

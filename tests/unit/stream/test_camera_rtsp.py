@@ -217,9 +217,24 @@ def test_sinks_that_fail_at_the_first_picture(tmp_path: Path, monkeypatch: pytes
         open_sink(target).write(CameraFrame(np.zeros((8, 8, 3), np.uint8), 0.0, 0, 0))
 
 
-def test_codec_that_is_not_in_the_build(tmp_path: Path) -> None:
-    with pytest.raises(CameraSinkError, match="codec"):
-        open_sink(str(tmp_path / "out.mp4"), codec="nonsense").write(CameraFrame(np.zeros((8, 8, 3), np.uint8), 0.0, 0, 0))
+@pytest.mark.parametrize(
+    ("target", "codec", "words"),
+    [
+        ("out.mp4", "nonsense", "nonsense is no encoder of this build that mp4 takes; those are: .*libx264"),
+        ("out.mp4", "aac", "aac is no encoder of this build"),
+        ("out.webm", "libx264", "libx264 is no encoder of this build that webm takes; those are: .*libvpx-vp9"),
+        ("udp://127.0.0.1:9", "nonsense", "nonsense is no encoder of this build that mpegts takes; those are: .*libx264"),
+    ],
+)
+def test_codec_that_is_not_there_lists_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, codec: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sink = open_sink(target, codec=codec)
+    with pytest.raises(CameraSinkError, match=words):
+        sink.write(CameraFrame(np.zeros((8, 8, 3), np.uint8), 0.0, 0, 0))
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_window_without_a_screen_names_the_remedy() -> None:

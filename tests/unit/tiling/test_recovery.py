@@ -24,8 +24,8 @@ Network = Callable[[FloatNCHW], FloatNCHW]
 class Memory:
     """A device that holds `room` pixels of one batch. `seen`: pixels of every batch, `failures` of those that did not fit."""
 
-    def __init__(self, network: Network, room: int) -> None:
-        self.network, self.room = network, room
+    def __init__(self, network: Network, room: int, *, of_python: bool = False) -> None:
+        self.network, self.room, self._of_python = network, room, of_python
         self.seen: list[int] = []
         self.failures: list[int] = []
 
@@ -34,6 +34,8 @@ class Memory:
         self.seen.append(pixels)
         if pixels > self.room:
             self.failures.append(pixels)
+            if self._of_python:
+                raise MemoryError
             raise DeviceMemoryError(4 * pixels, 4 * self.room, batch.shape[2:])
         return self.network(batch)
 
@@ -103,6 +105,16 @@ def test_finished_tiles_are_kept_and_the_core_is_halved() -> None:
     assert recovery.report() == {"from": 32, "to": 16}
     assert used.count == 3
     assert calls == [(1, 3), *((done, 6) for done in range(2, 6)), *((done, 9) for done in range(6, 10))]
+
+
+def test_a_backend_that_says_so_in_the_words_of_python() -> None:
+    image = noise(100, 90)
+    memory, canvas, recovery = Memory(box, 40 * 40, of_python=True), Canvas(image), Recovery()
+    recovery.run(plan_whole(100, 90, multiple=1), canvas.work(memory), replan=replanned(image, 1, 1))
+    np.testing.assert_array_equal(canvas.pixels, box(image))
+    assert len(memory.failures) == 2  # the whole image, and cores of 50; those of 25 fit
+    with pytest.raises(MemoryError):
+        Recovery().run(plan_whole(100, 90, multiple=1), Canvas(image).work(Memory(box, 100, of_python=True)), replan=None)
 
 
 def test_a_batch_of_several_is_given_up_first() -> None:

@@ -52,6 +52,11 @@ def test_the_bundled_model_has_a_valid_configuration_that_never_reads_the_test_i
         ("loss.kind=l1", "loss.kind: .*'r2r'"),
         ("loss.alpha=0", "loss.alpha: "),
         ("justaword", "--set 'justaword' is not key=value"),
+        (
+            "name=first\ntrainer.seed=1",
+            r"^--set 'name=first\\ntrainer.seed=1' has more than one line; pass one --set for each key$",
+        ),
+        ("name=first\rx", r"^--set 'name=first\\rx' has more than one line"),
         ("name.first=1", "'name' is not a table"),
     ],
 )
