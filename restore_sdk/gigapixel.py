@@ -19,6 +19,7 @@ from restore_sdk.image.big_publishing import publish, unfinished_names, written
 from restore_sdk.image.gigapixel import check_big_target, open_source, open_target
 from restore_sdk.image_files import FileReport, MetadataChoice, checked_request
 from restore_sdk.options import TileOptions
+from restore_sdk.tiling.plan import TilePlan
 
 _FORMAT = 1  # of the journal
 
@@ -34,8 +35,8 @@ def restore_huge_file(
     metadata: MetadataChoice,
     quality: int | None,
     on_tile: TileCallback | None = None,
-) -> FileReport:
-    """Restorer.restore_file for files of any size; arguments and errors as there.
+) -> tuple[FileReport, TilePlan]:
+    """Restorer.restore_file for files of any size, and the plan of its cells; arguments and errors as there.
 
     What is finished when the call is interrupted, by whatever, lies beside the target under hidden names. The same call goes on
     with it; a call with another source, model or settings raises ResumeError, or starts over with `overwrite`. on_tile counts
@@ -58,7 +59,7 @@ def restore_huge_file(
     finally:
         opened.close()
     size, notices = (facts.width * scale, facts.height * scale), (*facts.notices, *lost, *notices)
-    return FileReport(source, target, *size, cells.count, time.perf_counter() - started, notices)
+    return FileReport(source, target, *size, cells.count, time.perf_counter() - started, notices), cells
 
 
 class _Files:

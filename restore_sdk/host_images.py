@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from restore_sdk.errors import DeviceMemoryError, MaskError, OptionsError
+from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
 from restore_sdk.image.plain import bytes_of_planes, planes_of, planes_of_bytes, restored_of
 from restore_sdk.image.validation import warn_of_scale
@@ -23,7 +23,7 @@ from restore_sdk.spec import LARGEST_SIDE, ModelSpec
 from restore_sdk.tiling.choice import Planner
 from restore_sdk.tiling.pipelined import walk_many
 from restore_sdk.tiling.plan import Span, TilePlan
-from restore_sdk.tiling.recovery import Recovery, replanner
+from restore_sdk.tiling.recovery import FULL, Recovery, replanner
 from restore_sdk.tiling.walk import check_output, walk
 
 Image: TypeAlias = NDArray[Any]
@@ -70,7 +70,7 @@ class HostImages:
         if plan.count == 1 and self.recovery.known is None:
             try:
                 restored = self._at_once(image, layout, plan, infer, clip)
-            except DeviceMemoryError:
+            except FULL:
                 pass  # smaller tiles may fit: below
             else:
                 if on_tile is not None:
@@ -82,13 +82,13 @@ class HostImages:
         return job.restored, self.recovery.run(plan, work, replan=replan, batch=batch, on_tile=on_tile)
 
     def quickly(self, image: Image, infer: Infer | None) -> tuple[Image, TilePlan] | None:
-        """What restore() gives for bytes of a shape that it has seen, with the usual options, in the fewest steps; None: ask it."""
+        """What restore() gives for bytes of a shape that it knows, with the usual options, in the fewest steps; None: ask it."""
         known = self._quick.get(image.shape)
         if known is None or infer is None or image.dtype is not _BYTE or self.recovery.known is not None:
             return None
         try:
             output = infer(planes_of_bytes(image))
-        except DeviceMemoryError:
+        except FULL:
             return None
         return (bytes_of_planes(output), known[0]) if output.shape == known[1] else None
 

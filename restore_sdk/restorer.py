@@ -198,8 +198,9 @@ class Restorer:
             from restore_sdk.gigapixel import restore_huge_file  # noqa: PLC0415
             from restore_sdk.gigapixel_cells import network_of  # noqa: PLC0415
 
-            network = network_of(backend, self._host, self._many)
-            return restore_huge_file(source, target, network, options=options, clip=self._clip, on_tile=on_tile, **writing)
+            writing |= {"options": options, "clip": self._clip, "on_tile": on_tile}
+            report, self._last_plan = restore_huge_file(source, target, network_of(backend, self._host, self._many), **writing)
+            return report
         restore = lambda pixels: self._restore(pixels, mask, "rgb", self._clip, options, on_tile)  # noqa: E731
         return restore_image_file(source, target, restore, **writing)
 
@@ -242,9 +243,7 @@ class Restorer:
 
     def warm_up(self, shape: tuple[int, int] = (256, 256)) -> None:
         """Run the tiles of an image of `shape`, (height, width) in pixels, once, so that the first real one pays nothing extra.
-
-        Raises OptionsError, TilingError, BackendError, RestorerClosedError.
-        """
+        Raises OptionsError, TilingError, BackendError, RestorerClosedError."""
         backend = self._opened()
         if self._dip is None:
             backend.warm_up(self._host.shapes(shape, self._tile))

@@ -99,7 +99,7 @@ def open_backend(
     _check(path, build, finite, on_progress)
     common = {"sha256": sha256, "threads": threads, "spinning": spinning}
     engine = {"build": build, "finite": finite, "on_progress": on_progress}
-    openers = BY_SUFFIX.get(path.suffix, OPENERS)
+    openers = BY_SUFFIX.get(path.suffix.lower(), OPENERS)
     if backend == "auto" and openers is OPENERS:
         return _first_that_opens(_candidates(path, device, common, engine))
     chosen = {"chosen": f"it runs {path.suffix} files"} if backend == "auto" else {}

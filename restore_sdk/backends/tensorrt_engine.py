@@ -214,7 +214,7 @@ class _Opening:
 
 
 def _read(path: Path, sha256: str | None) -> tuple[OnnxFile | PlanFile, ModelSpec]:
-    if path.suffix == PLAN_SUFFIX:
+    if path.suffix.lower() == PLAN_SUFFIX:
         plan = read_plan(path, sha256=sha256)
         check_inputs(plan.spec)
         return plan, plan.spec

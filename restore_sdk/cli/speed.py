@@ -16,7 +16,7 @@ def choice_for(model: str, *, measure: bool, threads: int | None) -> dict[str, A
     """The backend that `auto` opens `model` with and why, as JSON types; with `measure` the runtimes are timed first and the
     result kept for next time. Raises what finding and opening the model raise, and OptionsError for a .pt2 file to measure."""
     path, sha256 = find_model(model)
-    if path.suffix == PROGRAM_SUFFIX:
+    if path.suffix.lower() == PROGRAM_SUFFIX:
         if measure:
             raise OptionsError("model", model, "an .onnx file with --measure: only PyTorch runs a .pt2 file")
         return _described(Choice("torch", f"it runs {PROGRAM_SUFFIX} files"))

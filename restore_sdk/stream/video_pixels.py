@@ -75,7 +75,6 @@ class FrameWriter:
             interpolation=self._flags,
             threads=1,
         )
-        _fill_margin(frame)
         frame.pict_type = 0  # the sample's, or every picture would become a keyframe
         frame.pts, frame.duration, frame.time_base = pts, duration, self._encoding.time_base
         frame.color_range, frame.colorspace = colour.range, colour.matrix
@@ -87,20 +86,6 @@ def _scaler() -> tuple[Any, Any]:
     reformatter = require("av.video.reformatter", "video")
     flags = reformatter.Interpolation
     return reformatter.VideoReformatter(), flags.BICUBIC | flags.ACCURATE_RND
-
-
-def _fill_margin(frame: Any) -> None:
-    """Repeat the last column in the memory to its right, which is undefined: encoders read into it where the width is no multiple of
-    their blocks, and would write other packets in every run."""
-    held: dict[int, list[int]] = {}
-    for component in frame.format.components:
-        held.setdefault(component.plane, []).append(-(-component.bits // 8))
-    for index, plane in enumerate(frame.planes):
-        sizes = held.get(index, [])
-        if len(sizes) not in (1, 2):  # packed, in more ways than one
-            continue
-        columns = np.frombuffer(plane, np.uint8).reshape(plane.height, -1, sum(sizes))
-        columns[:, plane.width :] = columns[:, plane.width - 1 : plane.width]
 
 
 def _plane(plane: Any, width: int) -> NDArray[np.float32]:

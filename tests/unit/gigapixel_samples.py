@@ -57,7 +57,7 @@ def restore(
         "quality": None,
         **wishes,
     }
-    return restore_huge_file(source, target, network_of(running, host or HostImages(running.spec)), **arguments)
+    return restore_huge_file(source, target, network_of(running, host or HostImages(running.spec)), **arguments)[0]
 
 
 def whole(running: FunctionBackend, image: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from restore_sdk.gigapixel_cells import network_of, plan_cells
 from restore_sdk.host_images import HostImages
 from restore_sdk.image.big_facts import BigFacts
 from restore_sdk.options import TileOptions
+from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
 
 tifffile = pytest.importorskip("tifffile", reason="needs the extra tiff")
@@ -172,3 +173,11 @@ def test_memory_does_not_grow_with_the_height(tmp_path: Path, small_spec: ModelS
         tracemalloc.stop()
     image = 200 * 120 * 3
     assert peaks[1] - peaks[0] < image  # seven such images more were restored; the list of the tiles grows a little
+
+
+def test_the_restorer_knows_the_cells_afterwards(tmp_path: Path, small_spec: ModelSpec) -> None:
+    tifffile.imwrite(tmp_path / "in.ome.tif", picture(90, 70), photometric="rgb", tile=(32, 32))
+    with Restorer(backend(small_spec), tile=32) as restorer:
+        report = restorer.restore_file(tmp_path / "in.ome.tif", tmp_path / "out.ome.tif")
+        plan: Any = restorer.report()["last_plan"]
+    assert plan["tiles"] == report.tiles > 1

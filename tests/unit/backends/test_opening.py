@@ -216,3 +216,10 @@ def test_measuring_times_what_is_installed(small_model: Path) -> None:
     seconds = measure(small_model, threads=1, side=33, rounds=2)
     assert list(seconds) == list(installed()) == ["onnxruntime", "openvino"]
     assert all(time > 0 for time in seconds.values())
+
+
+@pytest.mark.parametrize(("suffix", "only"), [(".PLAN", "tensorrt"), (".PT2", "torch")])
+def test_suffixes_in_capitals(tmp_path: Path, suffix: str, only: str) -> None:
+    (tmp_path / f"m{suffix}").write_bytes(b"")
+    with pytest.raises(OptionsError, match=f"'auto' or one of: {only},"):
+        open_backend(tmp_path / f"m{suffix}", backend="openvino")
