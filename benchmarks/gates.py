@@ -68,6 +68,15 @@ GATES: tuple[Gate, ...] = (
     Gate("dip", "gap_largest", "at most", 1.2, "dB", "must"),
     Gate("dip", "inpaint_over_opencv_least", "at least", 0.0, "dB", "must"),
     Gate("dip", "deepinv_seconds_over_ours_least", "at least", 1.0, "x", "must"),
+    *(
+        Gate("unir", f"{corruption}_{figure}", "at least", 0.0, "dB", "must")
+        for corruption in ("remove_pixel", "remove_pixel_channel", "convolve_noise", "patch_band")
+        for figure in ("d_over_a", "d_over_c", "d_over_e", "fg_over_b")
+    ),
+    Gate("filling", "cbsd68_9_over_opencv", "at least", 0.0, "dB", "must"),
+    Gate("filling", "cbsd68_5_over_opencv", "at least", 0.0, "dB", "aim"),
+    Gate("unir", "remove_pixel_h_over_fg", "at most", 1.0, "dB", "must"),
+    Gate("unir", "remove_pixel_channel_h_over_fg", "at most", 1.0, "dB", "must"),
 )
 
 

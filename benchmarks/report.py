@@ -16,6 +16,7 @@ ORDER = {
     "memory": "Peak memory: `python benchmarks/memory.py`",
     "dip": "Deep Image Prior: `python benchmarks/dip.py`",
     "unir": "UNIR: `python benchmarks/unir.py`",
+    "filling": "Lost pixels: `python benchmarks/filling.py`",
     "gigapixel": "Huge images: `python -m benchmarks.gigapixel`",
     "video": "Video: `python benchmarks/video.py`",
 }

@@ -12,7 +12,7 @@ from torch import Tensor
 from restore_sdk.degradations.draws import integers, uniform
 from restore_sdk.degradations.errors import ThetaError
 from restore_sdk.degradations.operator import Layout, Operator, check_batch
-from restore_sdk.degradations.parameters import check_choice, check_number, share_of
+from restore_sdk.degradations.parameters import Range, check_choice, check_number, limits, share_of
 from restore_sdk.degradations.theta import Shape, Theta
 from restore_sdk.errors import OptionsError
 
@@ -86,12 +86,12 @@ class GivenMask(Mask):
 class RemovePixel(Mask):
     """Pixels at random places are lost, in all channels alike (UNIR's Remove-Pixel, AmbientGAN's drop-independent).
 
-    p: share lost. Exactly floor(p * H * W) in every image, or each pixel on its own with that probability (`bernoulli`).
+    p: share lost, or low..high for each image. Exactly floor(p * H * W), or each pixel with that probability (`bernoulli`).
     rescale: kept pixels are multiplied by 1 / (1 - p), as AmbientGAN does, so that the mean stays.
     """
 
     name: ClassVar[str] = "remove-pixel"
-    p: float = 0.9
+    p: float | Range = 0.9
     fill: float = 0.0
     bernoulli: bool = False
     rescale: bool = False
@@ -99,13 +99,13 @@ class RemovePixel(Mask):
     def __post_init__(self) -> None:
         check_number("p", self.p, 0, 1)
         check_number("fill", self.fill, 0, 1)
-        if self.rescale and self.p == 1:
-            raise OptionsError("p", self.p, "less than 1 where the kept pixels are rescaled by 1 / (1 - p)")
+        if self.rescale and (isinstance(self.p, Range) or self.p == 1):
+            raise OptionsError("p", self.p, "one number below 1 where the kept pixels are rescaled by 1 / (1 - p)")
 
     @property
     def gain(self) -> float:  # type: ignore[override]
         """1 / (1 - p) or 1."""
-        return 1 / (1 - self.p) if self.rescale else 1.0
+        return 1 / (1 - limits(self.p).low) if self.rescale else 1.0
 
     def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
         count, channels, height, width = shape
@@ -203,8 +203,12 @@ class DropColumns(DropRows):
         return ~choose(shape[3], self.p, self.bernoulli, shape[0], rng).to(device)[:, None, None, :]
 
 
-def choose(length: int, share: float, bernoulli: bool, count: int, rng: torch.Generator) -> Tensor:
-    """(count, length) bool on the generator's device: floor(share * length) True in each row, or each with that probability."""
+def choose(length: int, share: float | Range, bernoulli: bool, count: int, rng: torch.Generator) -> Tensor:
+    """(count, length) bool on the generator's device: floor(share * length) True in each row, or each with that probability. Of a
+    range, each row has a share of its own."""
+    if isinstance(share, Range):
+        shares = uniform((count,), rng, rng.device, share).tolist()
+        return torch.cat([choose(length, own, bernoulli, 1, rng) for own in shares]) if shares else torch.empty(0, length) > 0
     scores = uniform((count, length), rng, rng.device)
     if bernoulli:
         return scores < share

@@ -30,6 +30,8 @@ SPECS = [
     *OPERATORS,
     "remove-pixel:p=0.5,bernoulli",
     "remove-pixel:p=0.5,rescale",
+    "remove-pixel:p=0.2..0.6",
+    "remove-pixel-channel:p=0.2..0.6,bernoulli",
     "remove-pixel-channel:p=0.3,bernoulli",
     "remove-pixel:p=0.5,fill=0.5",
     "patch-band:axis=columns",

@@ -60,7 +60,7 @@ def test_every_number_comes_back(p: float, low: float, high: float, bernoulli: b
         ("clip:p=1", "clip has no 'p'; leave it out"),
         ("remove-pixel:p", "'p' of remove-pixel has no value; write p=0.9"),
         ("remove-pixel:p=much", "p cannot be 'much'; pass a number"),
-        ("remove-pixel:p=0.1..0.2", "p cannot be '0.1..0.2'; pass a number"),
+        ("drop-rows:p=0.1..0.2", "p cannot be '0.1..0.2'; pass a number"),
         ("remove-pixel:p=0.1,p=0.2", "'p' is given twice"),
         ("remove-pixel:p=1.5", "remove-pixel: p=1.5; pass a number of 0 to 1"),
         ("remove-pixel:p=nan", "p=nan; pass a number of 0 to 1"),

@@ -28,7 +28,7 @@ from restore_sdk.degradations import (
 )
 from restore_sdk.degradations.drawn_masks import _path
 from restore_sdk.degradations.masks import Mask
-from restore_sdk.degradations.parameters import share_of
+from restore_sdk.degradations.parameters import Range, share_of
 from restore_sdk.errors import OptionsError
 
 FACES = torch.ones(5, 3, 64, 64)  # the size of the paper
@@ -51,6 +51,19 @@ def test_remove_pixel_channel_keeps_1229_of_12288_values_in_every_image() -> Non
     assert mask.sum((1, 2, 3)).tolist() == [1229] * 5
     whole = mask.all(1).sum((1, 2))  # pixels with all three channels: 4096 / 1000 are expected
     assert whole.float().mean() < 4.1 + 5 * math.sqrt(4.1 / 5)
+
+
+@pytest.mark.parametrize("operator", [RemovePixel(Range(0.25, 0.75)), RemovePixelChannel(Range(0.25, 0.75))])
+def test_a_range_gives_each_image_a_share_of_its_own(operator: RemovePixel) -> None:
+    faces = torch.ones(200, 3, 16, 16)
+    counts = (~kept(operator, faces)).sum((1, 2, 3))
+    shares = counts / (~kept(operator, faces))[0].numel()
+    assert shares.min() >= 0.25 - 1e-2
+    assert shares.max() <= 0.75
+    assert abs(shares.mean() - 0.5) < 5 * 0.5 / math.sqrt(12 * 200)  # five standard errors of the mean
+    assert len(set(counts.tolist())) > 20
+    single = kept(operator, faces[:1], seed=3)
+    assert torch.equal(single, kept(operator, faces[:1], seed=3))
 
 
 @pytest.mark.parametrize(("axis", "other"), [("rows", 3), ("columns", 2)])
@@ -214,6 +227,9 @@ def test_shares_from_nothing_to_all(height: int, width: int, share: float) -> No
         lambda: RemovePixel(math.nan),
         lambda: RemovePixel(True),
         lambda: RemovePixel(1.0, rescale=True),
+        lambda: RemovePixel(Range(0.1, 0.5), rescale=True),
+        lambda: RemovePixel(Range(0.5, 0.1)),
+        lambda: RemovePixel(Range(0.5, 1.1)),
         lambda: RemovePixel(fill=2),
         lambda: PatchBand(axis="diagonal"),
         lambda: BrushStrokes(strokes=-1),
