@@ -53,6 +53,7 @@ CORRUPTIONS: Mapping[str, Settings] = {
     "convolve-noise": {"corruption": "convolve-noise", "network.kind": "residual_unet"},
     "patch-band": {"corruption": "patch-band:share=0.3", "loss.split_by": "corruption"},
 }
+SMOOTH: Mapping[str, Settings] = {"convolve-noise": {"loss.smoothness": 0.05}}  # of (f) and (g), as in configs/unir-*.toml
 PUBLISHED: Settings = {
     "loss.adversarial": 1.0,
     "loss.remeasure": 8.0,
@@ -126,6 +127,7 @@ def configuration(corruption: str, letter: str, arguments: argparse.Namespace) -
         "trainer.validate_every": 1000,
         **CORRUPTIONS[corruption],
         **ROWS[letter].settings,
+        **(SMOOTH.get(corruption, {}) if letter in "fg" else {}),
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     return read_config(UnirConfig, CONFIG, [*overrides, *arguments.set])

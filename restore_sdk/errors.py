@@ -31,12 +31,34 @@ Each message says what was got, what was wanted, and ends with the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class RestoreError(Exception):
-    """Root of all deliberate errors of restore_sdk."""
+    """Root of all deliberate errors of restore_sdk. A pool of processes hands them on whole: they can be pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived, (type(self), self.args, {name: _portable(value) for name, value in self.__dict__.items()})
+
+
+def _revived(kind: type[RestoreError], args: tuple[object, ...], attributes: Mapping[str, object]) -> RestoreError:
+    """The error as it was, without the making of its message."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+def _portable(value: object) -> object:
+    """The value, or what it looks like if it cannot leave the process."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001 whatever a foreign object raises when it is pickled
+        return repr(value)
+    return value
 
 
 class ImageError(RestoreError, ValueError):

@@ -32,7 +32,7 @@ InferMany: TypeAlias = Callable[[Iterable[FloatNCHW]], Iterator[FloatNCHW]]
 TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
 
 UNIT = (0.0, 1.0)  # the range that images are in here
-_BYTE = np.dtype(np.uint8)
+_BYTE, _FLOAT = np.dtype(np.uint8), np.dtype(np.float32)
 _SHAPES_KEPT = 64
 
 
@@ -90,7 +90,8 @@ class HostImages:
             output = infer(planes_of_bytes(image))
         except FULL:
             return None
-        return (bytes_of_planes(output), known[0]) if output.shape == known[1] else None
+        as_promised = type(output) is np.ndarray and output.dtype is _FLOAT and output.shape == known[1]
+        return (bytes_of_planes(output), known[0]) if as_promised else None
 
     def shapes(self, shape: tuple[int, int], options: TileOptions | None) -> list[tuple[int, int, int, int]]:
         """What an image of `shape`, (height, width) in pixels, is given to the backend as: (N, C, H, W). Raises OptionsError."""

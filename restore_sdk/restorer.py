@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,7 +181,6 @@ class Restorer:
         mask: NDArray[Any] | None = None,
     ) -> FileReport:
         """Restore an image file into another, in the format that the target's suffix names.
-
         overwrite  replace a target that exists, the source itself included. The target is complete or untouched, never half.
         quality    1 to 100 for JPEG, WebP and AVIF, None: 95 (and lossless WebP stays so); the other formats are lossless
         metadata   "keep" EXIF, colour profile and resolution, or "strip" them; the pixels are upright either way
@@ -215,7 +214,6 @@ class Restorer:
         reuse: bool = False,
     ) -> FrameStream[Image]:
         """Restore `frames` in threads of their own: reading, restoring and what you do with the results overlap.
-
         Iterate over what is returned, best inside a `with`; its `record` says what became of the frame that came last.
 
         workers, queue  frames in work at once; frames that wait for a worker, and finished ones that wait for you
@@ -269,6 +267,9 @@ class Restorer:
         backend, self._backend, self._infer, self._many = self._backend, None, None, None
         if backend is not None and self._owned:
             backend.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Restorer holds an opened model and is neither copied nor pickled; open one in each process")
 
     def __enter__(self) -> Restorer:
         self._opened()

@@ -11,7 +11,8 @@ from restore_sdk.spec import ModelSpec
 
 
 class FunctionBackend:
-    """Runs `function` on float32 (N, C, H, W); `spec` states its multiple, radius and scale."""
+    """Runs `function` on float32 (N, C, H, W); `spec` states its multiple, radius and scale. Other floats that it returns become
+    float32."""
 
     def __init__(self, spec: ModelSpec, function: Callable[[FloatNCHW], FloatNCHW]) -> None:
         self._spec, self._function = spec, function
@@ -21,7 +22,10 @@ class FunctionBackend:
         return self._spec
 
     def infer(self, batch: FloatNCHW, /) -> FloatNCHW:
-        return self._function(batch)
+        restored = self._function(batch)
+        if isinstance(restored, np.ndarray) and restored.dtype.kind == "f" and restored.dtype != np.float32:
+            return restored.astype(np.float32)
+        return restored
 
     def warm_up(self, shapes: Iterable[tuple[int, int, int, int]], /) -> None:
         for shape in shapes:

@@ -13,6 +13,7 @@ from restore_sdk.tiling.plan import Span, TilePlan
 
 FloatNCHW: TypeAlias = NDArray[np.float32]
 Tile: TypeAlias = tuple[Span, Span]
+_FLOAT32 = np.dtype(np.float32)
 
 
 def walk(
@@ -87,7 +88,10 @@ def _infer_group(
 
 
 def check_output(output: FloatNCHW, count: int, height: int, width: int) -> None:
-    """Raise BackendError unless `output` is (count, C, height, width)."""
+    """Raise BackendError unless `output` is a float32 array of (count, C, height, width)."""
+    if not isinstance(output, np.ndarray) or output.dtype != _FLOAT32:
+        kind = f"{output.dtype}" if isinstance(output, np.ndarray) else type(output).__name__
+        raise BackendError(f"the network returned {kind}, expected a numpy array of float32; convert it in the backend")
     got, want = output.shape, (count, height, width)
     if len(got) != 4 or (got[0], got[2], got[3]) != want:
         raise BackendError(f"the network returned {got}, expected (N, H, W) = {want}; check size_multiple and scale in its spec")

@@ -145,3 +145,32 @@ def test_memory_that_runs_out_later() -> None:
         assert restorer.report()["recovered"] is not None
         assert not was_quick(restorer, image)
         assert np.array_equal(restorer(image), image)
+
+
+@pytest.mark.parametrize("kind", ["f8", "f2", ">f4"])
+def test_other_floats_of_a_function_are_taken(kind: str) -> None:
+    image = picture()
+    with restorer_of(lambda batch: batch.astype(kind)) as restorer:  # type: ignore[arg-type,return-value]
+        for _ in range(2):
+            assert np.abs(restorer(image).astype(int) - image).max() <= (1 if kind == "f2" else 0)
+
+
+class Careless(FunctionBackend):
+    """Hands out what the function returns, as a backend of one's own may."""
+
+    def infer(self, batch: NDArray[np.float32], /) -> NDArray[np.float32]:
+        return self._function(batch)
+
+
+@pytest.mark.parametrize("shape", [(8, 12, 3), (8, 12), (300, 300, 3)])
+@pytest.mark.parametrize(
+    "make", [lambda batch: batch.astype("f8"), lambda batch: batch.astype(">f4"), lambda batch: batch.tolist()]
+)
+def test_other_results_of_a_backend_are_refused_every_time(make: Network, shape: tuple[int, ...]) -> None:
+    answers = iter([lambda batch: batch, make, make])
+    with Restorer(Careless(SPEC, lambda batch: next(answers)(batch))) as restorer:  # noqa: PLW0108 another one each time
+        image = np.zeros(shape, np.uint8)
+        restorer(image)
+        for _ in range(1 if shape == (8, 12, 3) else 2):  # the short way asks the long one, which asks the network again
+            with pytest.raises(BackendError, match="expected a numpy array of float32"):
+                restorer(image)

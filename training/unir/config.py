@@ -100,6 +100,8 @@ class LossConfig(Section):
     remeasure       lambda: the squared error of F(G(y^); theta) to y^.
     splitting       share of the measured values that is hidden from the generator and asked back, weighted by splitting_weight.
     split_by        "values": single ones at random; "corruption": what a fresh theta of the corruption hides, such as a band.
+    smoothness      weight of the squared differences between neighbours of what is restored; for what a corruption, such as a
+                    blur, loses in every image, and of which measurements say nothing.
     r1              gamma of the gradient penalty on measured images, gamma / 2 |dD/dy|^2 (Mescheder et al. 2018).
     """
 
@@ -111,6 +113,7 @@ class LossConfig(Section):
     splitting: float = Field(default=0.1, ge=0, lt=1)
     splitting_weight: float = Field(default=1.0, gt=0)
     split_by: Literal["values", "corruption"] = "values"
+    smoothness: float = Field(default=0.0, ge=0)
     r1: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")

@@ -77,6 +77,16 @@ def split_error(predicted: Tensor, measured: Tensor, asked: Tensor, hidden: Tens
     return errors.sum() / hidden.sum().clamp_min(1)
 
 
+def roughness(restored: Tensor) -> Tensor:
+    """mean over values of the squared differences to the value on the right and the one below (Tikhonov).
+
+    What F loses for good, such as frequencies that a blur takes away, costs nothing in any term that measures again: there this
+    chooses the smoothest of the images that measure alike.
+    """
+    right, below = restored.diff(dim=3), restored.diff(dim=2)
+    return ((right**2).sum() + (below**2).sum()) / restored.numel()
+
+
 def neighbour_values(y: Tensor, offset: Tensor) -> Tensor:
     """At each pixel the value of the pixel `offset` away, or as far on the other side where that is outside.
 

@@ -26,6 +26,7 @@ from training.unir.losses import (
     neighbour_values,
     on_probabilities,
     remeasured_error,
+    roughness,
     split_error,
 )
 from training.unir.network import frozen
@@ -87,6 +88,8 @@ class UnirModule(lightning.LightningModule):
             terms["splitting"] = loss.splitting_weight * self.splitting(restored, batch, hidden)
         if loss.adversarial or loss.remeasure:
             terms |= self.unir(restored, batch, rng)
+        if loss.smoothness:
+            terms["smoothness"] = loss.smoothness * roughness(restored)
         return terms
 
     def unir(self, restored: Tensor, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:

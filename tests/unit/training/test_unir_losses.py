@@ -101,6 +101,12 @@ def test_split_error_counts_what_is_asked_per_hidden_value() -> None:
     assert losses.split_error(predicted, measured, hidden & False, hidden & False).item() == 0
 
 
+def test_roughness_by_hand() -> None:
+    ramp = torch.tensor([[[[0.0, 1.0, 3.0], [0.0, 1.0, 5.0]]]])  # right: 1, 4, 1, 16; below: 0, 0, 4
+    assert losses.roughness(ramp).item() == pytest.approx(26 / 6)
+    assert losses.roughness(torch.full((2, 3, 4, 4), 0.7)).item() == 0
+
+
 def test_neighbours_lie_where_the_offset_says_or_opposite() -> None:
     y = torch.arange(12.0).view(1, 1, 3, 4)
     right = torch.tensor([0, 1])[None, :, None, None].expand(1, 2, 3, 4)

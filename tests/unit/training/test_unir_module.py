@@ -96,11 +96,12 @@ def gradients(module: UnirModule, *names: str) -> tuple[bool, bool]:
 
 @pytest.mark.parametrize("variant", ["unir", "raw", "unpaired", "paired"])
 def test_each_term_teaches_its_network_alone(tmp_path: Path, photos: Path, variant: str) -> None:
-    loss = {"variant": variant, "r1": 1.0, "remeasure": 2.0}
+    loss = {"variant": variant, "r1": 1.0, "remeasure": 2.0, "smoothness": 1.0}
     module = module_of(tiny(tmp_path, photos, loss=loss, network={"keep_measured": False}))
     assert gradients(module, "adversarial") == (True, False)
     assert gradients(module, "remeasure") == (True, False)
     assert gradients(module, "splitting") == (True, False)
+    assert gradients(module, "smoothness") == (True, False)
     assert gradients(module, "discriminator") == (False, True)
     assert gradients(module, "r1") == (False, True)
 
