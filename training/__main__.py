@@ -4,6 +4,8 @@ python -m training degrade IMAGE --corruption SPEC -o OUT
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +26,16 @@ METHODS = {  # those of training/methods.py, which takes PyTorch to load
 EXIT_CODES = "Exit codes: 0 done, 1 the training failed, 2 bad input, 130 interrupted (everything is saved; go on with --resume)."
 
 
+@contextmanager
+def _imports() -> Iterator[None]:
+    """What a sub-command imports as it runs, since --help must not wait for PyTorch; the remedy if that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
+        raise typer.Exit(2) from exc
+
+
 @app.callback()
 def methods() -> None:
     """Each method is a sub-command."""
@@ -40,11 +52,8 @@ def _add_method(name: str, what: str) -> None:
         overrides: Overrides = None,
         as_json: AsJson = False,
     ) -> None:
-        try:
-            from training.command import Request, run_command  # noqa: PLC0415 (--help must not wait for PyTorch)
-        except ModuleNotFoundError as exc:
-            typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
-            raise typer.Exit(2) from exc
+        with _imports():
+            from training.command import Request, run_command  # noqa: PLC0415
         request = Request(name, config, data, tuple(overrides or ()), resume, overwrite, fast_dev_run, as_json)
         raise typer.Exit(run_command(request))
 
@@ -72,11 +81,8 @@ def degrade(
 
     Exit codes: 0 done, 1 the file could not be written, 2 bad input.
     """
-    try:
-        from training.degrade_command import Request, run_command  # noqa: PLC0415 (--help must not wait for PyTorch)
-    except ModuleNotFoundError as exc:
-        typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
-        raise typer.Exit(2) from exc
+    with _imports():
+        from training.degrade_command import Request, run_command  # noqa: PLC0415
     raise typer.Exit(run_command(Request(image, output, corruption, seed, strip, record, replay)))
 
 

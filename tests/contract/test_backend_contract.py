@@ -1,12 +1,12 @@
 """What every Backend must do, run on every Backend."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from backend_checks import check_bits_on_threads
 from onnx.reference import ReferenceEvaluator
 
 from restore_sdk.backends.base import Backend
@@ -86,20 +86,7 @@ def test_non_contiguous_batch(backend: Backend) -> None:
 
 
 def test_threads_get_the_bits_of_one_thread(backend: Backend) -> None:
-    batches = [noise(1, 3, 8, 8 + 4 * i, seed=i) for i in range(4)]
-    alone = [backend.infer(batch) for batch in batches]
-    together: list[np.ndarray | None] = [None] * 4
-
-    def work(i: int) -> None:
-        together[i] = backend.infer(batches[i])
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for i in range(4):
-        np.testing.assert_array_equal(together[i], alone[i])
+    check_bits_on_threads(backend, [noise(1, 3, 8, 8 + 4 * i, seed=i) for i in range(4)], threads=4)
 
 
 @pytest.mark.parametrize(

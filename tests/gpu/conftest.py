@@ -38,7 +38,18 @@ def model(request: pytest.FixtureRequest, programs: dict[str, Path]) -> Path:
 
 @pytest.fixture
 def backend(model: Path) -> Iterator[CudaProgramBackend]:
-    opened = open_torch_program(model, device="cuda:0")
+    """The network in each precision."""
+    yield from _opened(model)
+
+
+@pytest.fixture
+def unet(programs: dict[str, Path]) -> Iterator[CudaProgramBackend]:
+    """The network in FP32 alone."""
+    yield from _opened(programs["fp32"])
+
+
+def _opened(program: Path) -> Iterator[CudaProgramBackend]:
+    opened = open_torch_program(program, device="cuda:0")
     assert isinstance(opened, CudaProgramBackend)
     yield opened
     opened.close()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from host_network import batches
+from on_threads import on_threads
 
 from restore_sdk.cuda.driver import LIBRARY, driver_reason
 from restore_sdk.cuda.memory import Device, DeviceBuffer, GraphStream, Stream
@@ -140,11 +141,7 @@ def test_many_threads_get_their_own_results(device: Device) -> None:
             except (AssertionError, BackendError) as exc:
                 wrong.append(f"{seed}: {exc}")
 
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        on_threads(work)
     assert wrong == []
 
 

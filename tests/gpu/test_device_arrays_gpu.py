@@ -3,20 +3,17 @@ network; TensorRT is not needed."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gpu_programs import SPEC, keep_busy, noise, require_kernels
+from on_threads import on_threads
 
 from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.backends.torch_cuda import CudaProgramBackend
-from restore_sdk.backends.torch_program import open_torch_program
 from restore_sdk.cuda import dlpack
 from restore_sdk.cuda.arrays import DeviceArray
 from restore_sdk.cuda.launching import open_launcher
@@ -35,14 +32,6 @@ MIB = 1 << 20
 @pytest.fixture(autouse=True)
 def _kernels() -> None:
     require_kernels()
-
-
-@pytest.fixture
-def unet(programs: dict[str, Path]) -> Iterator[CudaProgramBackend]:
-    opened = open_torch_program(programs["fp32"], device="cuda:0")
-    assert isinstance(opened, CudaProgramBackend)
-    yield opened
-    opened.close()
 
 
 class Identity(FunctionBackend):
@@ -233,9 +222,5 @@ def test_eight_threads_on_streams_of_their_own(unet: CudaProgramBackend) -> None
                 if not np.array_equal(on_host(restored(image, unet)), want[index]):
                     wrong.append(index)
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_threads(work)
     assert wrong == []

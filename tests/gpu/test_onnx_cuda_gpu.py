@@ -3,18 +3,18 @@ documentation; see docs/backends.md for where it was run. Callers' arrays are Py
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from backend_checks import check_bits_on_threads, check_closed_twice
 
 from restore_sdk.backends.file_backend import FileBackend
 from restore_sdk.backends.onnx_cuda import GRAPHS, OnnxCudaBackend
 from restore_sdk.backends.onnx_providers import GpuOptions
 from restore_sdk.backends.onnx_runtime import open_onnxruntime
-from restore_sdk.errors import DeviceMemoryError, DeviceUnavailableError, MissingExtraError, RestorerClosedError
+from restore_sdk.errors import DeviceMemoryError, DeviceUnavailableError, MissingExtraError
 from restore_sdk.restorer import Restorer
 
 pytestmark = pytest.mark.gpu
@@ -103,21 +103,7 @@ def test_tiles_agree_with_the_whole_image() -> None:
 
 def test_eight_threads_get_the_bits_of_one(backend: OnnxCudaBackend) -> None:
     backend.warm_up(GRAPH_SHAPES)
-    batches = [noise(1, 3, 64, 64 + 32 * (i % 4), seed=i) for i in range(32)]
-    alone = [backend.infer(batch) for batch in batches]
-    together: list[np.ndarray | None] = [None] * len(batches)
-
-    def work(first: int) -> None:
-        for i in range(first, len(batches), 8):
-            together[i] = backend.infer(batches[i])
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for got, want in zip(together, alone, strict=True):
-        np.testing.assert_array_equal(got, want)
+    check_bits_on_threads(backend, [noise(1, 3, 64, 64 + 32 * (i % 4), seed=i) for i in range(32)])
 
 
 @pytest.mark.parametrize("default_stream", [True, False])
@@ -177,10 +163,7 @@ def test_closing_gives_the_memory_back() -> None:
 
 
 def test_use_after_close(backend: OnnxCudaBackend) -> None:
-    backend.close()
-    backend.close()
-    with pytest.raises(RestorerClosedError):
-        backend.infer(noise(1, 3, 8, 8))
+    check_closed_twice(backend, noise(1, 3, 8, 8))
 
 
 def test_a_gpu_that_is_not_there() -> None:

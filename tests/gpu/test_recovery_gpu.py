@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import torch
 from gpu_programs import forget_graphs, noise, require_kernels, require_torch_gpu
 
 from restore_sdk.backends.torch_cuda import CudaProgramBackend
-from restore_sdk.backends.torch_program import open_torch_program
 from restore_sdk.device_images import restore_on_device
 from restore_sdk.errors import DeviceMemoryError
 from restore_sdk.image.layout import FloatNCHW
@@ -31,14 +29,6 @@ OPTIONS = TileOptions(memory_mb=1 << 20)  # one tile, whatever it takes
 @pytest.fixture(autouse=True)
 def _gpu() -> None:
     require_torch_gpu()
-
-
-@pytest.fixture
-def unet(programs: dict[str, Path]) -> Iterator[CudaProgramBackend]:
-    opened = open_torch_program(programs["fp32"], device="cuda:0")
-    assert isinstance(opened, CudaProgramBackend)
-    yield opened
-    opened.close()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ for where it was run."""
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from backend_checks import check_bits_on_threads, check_closed_twice
 from gpu_programs import require_compiler
 
 from export.precision import half_wrapped
@@ -26,7 +26,7 @@ from restore_sdk.backends.engine_session import EngineRefusedError
 from restore_sdk.backends.onnx_runtime import open_onnxruntime
 from restore_sdk.backends.tensorrt_engine import open_tensorrt
 from restore_sdk.cuda.opening import open_device
-from restore_sdk.errors import BackendError, DeviceMemoryError, RestorerClosedError, RestoreWarning
+from restore_sdk.errors import BackendError, DeviceMemoryError, RestoreWarning
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
 from training.networks.unet import ResidualUNet
@@ -147,21 +147,7 @@ def test_graphs_are_replayed(open_one: Callable[..., Any]) -> None:
 
 
 def test_eight_threads_get_the_bits_of_one(backend: Any) -> None:
-    batches = [noise(1, 3, 32, 32 + 16 * (i % 6), seed=i) for i in range(32)]
-    alone = [backend.infer(batch) for batch in batches]
-    together: dict[int, np.ndarray] = {}
-
-    def work(first: int) -> None:
-        for i in range(first, len(batches), 8):
-            together[i] = backend.infer(batches[i])
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for i, want in enumerate(alone):
-        np.testing.assert_array_equal(together[i], want)
+    check_bits_on_threads(backend, [noise(1, 3, 32, 32 + 16 * (i % 6), seed=i) for i in range(32)])
 
 
 def test_tiles_agree_with_the_whole_image(backend: Any, precision: str) -> None:
@@ -283,7 +269,4 @@ def test_served_meanwhile(open_one: Callable[..., Any], tmp_path: Path) -> None:
 def test_use_after_close(open_one: Callable[..., Any]) -> None:
     backend = open_one()
     backend.infer(noise(1, 3, 16, 16))
-    backend.close()
-    backend.close()
-    with pytest.raises(RestorerClosedError):
-        backend.infer(noise(1, 3, 16, 16))
+    check_closed_twice(backend, noise(1, 3, 16, 16))

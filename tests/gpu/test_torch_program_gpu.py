@@ -4,18 +4,19 @@ where it was run."""
 from __future__ import annotations
 
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from backend_checks import check_bits_on_threads, check_closed_twice
 from gpu_programs import noise, require_torch_gpu, tolerance
+from on_threads import on_threads
 
 from export.to_torch import trace_program
 from restore_sdk.backends.torch_cuda import CudaProgram, CudaProgramBackend, Replay
 from restore_sdk.backends.torch_program import open_torch_program
-from restore_sdk.errors import DeviceMemoryError, RestorerClosedError
+from restore_sdk.errors import DeviceMemoryError
 from restore_sdk.restorer import Restorer
 from training.networks.unet import ResidualUNet
 
@@ -58,21 +59,7 @@ def test_tiles_agree_with_the_whole_image(model: Path) -> None:
 
 
 def test_eight_threads_get_the_bits_of_one(backend: CudaProgramBackend) -> None:
-    batches = [noise(1, 3, 32, 32 + 16 * (i % 6), seed=i) for i in range(32)]
-    alone = [backend.infer(batch) for batch in batches]
-    together: list[np.ndarray | None] = [None] * len(batches)
-
-    def work(first: int) -> None:
-        for i in range(first, len(batches), 8):
-            together[i] = backend.infer(batches[i])
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for got, want in zip(together, alone, strict=True):
-        np.testing.assert_array_equal(got, want)
+    check_bits_on_threads(backend, [noise(1, 3, 32, 32 + 16 * (i % 6), seed=i) for i in range(32)])
 
 
 def test_tf32_is_off_for_us_and_untouched_for_others(backend: CudaProgramBackend) -> None:
@@ -138,10 +125,7 @@ def test_graphs_of_other_shapes_make_room(network: ResidualUNet, monkeypatch: py
 def test_use_after_close(model: Path) -> None:
     backend = open_torch_program(model, device="cuda")
     backend.infer(noise(1, 3, 16, 16))
-    backend.close()
-    backend.close()
-    with pytest.raises(RestorerClosedError):
-        backend.infer(noise(1, 3, 16, 16))
+    check_closed_twice(backend, noise(1, 3, 16, 16))
 
 
 def test_both_precisions_agree(programs: dict[str, Path]) -> None:
@@ -173,11 +157,7 @@ def test_eight_threads_through_one_pipeline(backend: CudaProgramBackend) -> None
             if not np.array_equal(got, want[index]):
                 wrong.append(index)
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_threads(work)
     assert wrong == []
 
 

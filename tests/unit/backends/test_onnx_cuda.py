@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from backend_checks import check_bits_on_threads, check_closed_twice
 
 from restore_sdk.backends.base import DeviceBackend
 from restore_sdk.backends.onnx_cuda import GRAPHS, LEGACY_STREAM, PLACES, Device, OnnxCudaBackend
@@ -83,21 +84,7 @@ def test_more_shapes_than_are_kept(opened: OnnxCudaBackend, plain) -> None:
 
 def test_eight_threads_get_the_bits_of_one(opened: OnnxCudaBackend) -> None:
     opened.warm_up([(1, 3, 8, 8)])
-    batches = [noise(1, 3, 8, 8 + 4 * (i % 3), seed=i) for i in range(16)]
-    alone = [opened.infer(batch) for batch in batches]
-    together: list[np.ndarray | None] = [None] * 16
-
-    def work(first: int) -> None:
-        for i in range(first, 16, 8):
-            together[i] = opened.infer(batches[i])
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for got, want in zip(together, alone, strict=True):
-        np.testing.assert_array_equal(got, want)
+    check_bits_on_threads(opened, [noise(1, 3, 8, 8 + 4 * (i % 3), seed=i) for i in range(16)])
 
 
 def test_device_pointers_are_read_and_written_in_place(opened: OnnxCudaBackend, plain) -> None:
@@ -114,10 +101,7 @@ def test_report_lists_the_shapes_with_a_graph(opened: OnnxCudaBackend) -> None:
 
 
 def test_close_twice_then_use(opened: OnnxCudaBackend) -> None:
-    opened.close()
-    opened.close()
-    with pytest.raises(RestorerClosedError):
-        opened.infer(noise(1, 3, 8, 8))
+    check_closed_twice(opened, noise(1, 3, 8, 8))
     with pytest.raises(RestorerClosedError):
         opened.infer_on_device(1, 2, (1, 3, 8, 8), 0)
     with pytest.raises(RestorerClosedError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from backend_checks import check_bits_on_threads, check_closed_twice
 from played_tensorrt import SCRATCH_PER_PIXEL, PlayedDevice, PlayedTensorRT
 
 from restore_sdk.backends.base import PipelinedBackend
@@ -69,22 +69,7 @@ def test_one_that_stops_taking_results_holds_up_nobody(open_played: Open, gpu: P
 
 
 def test_eight_threads_get_the_bits_of_one(open_played: Open) -> None:
-    backend = open_played()
-    batches = [noise(1, 3, 8 + 8 * (i % 4), 16, seed=i) for i in range(24)]
-    alone = [backend.infer(batch) for batch in batches]
-    together: dict[int, np.ndarray] = {}
-
-    def work(first: int) -> None:
-        for i in range(first, len(batches), 8):
-            together[i] = backend.infer(batches[i])
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for i, restored in enumerate(alone):
-        np.testing.assert_array_equal(together[i], restored)
+    check_bits_on_threads(open_played(), [noise(1, 3, 8 + 8 * (i % 4), 16, seed=i) for i in range(24)])
 
 
 def test_shapes_inside_the_range_need_no_other_engine(open_played: Open, played: PlayedTensorRT) -> None:
@@ -205,13 +190,11 @@ def test_nothing_is_left_open(open_played: Open, gpu: PlayedDevice) -> None:
     backend = open_played()
     list(backend.infer_many(noise(1, 3, 8 + 4 * i, 8) for i in range(8)))
     backend.infer(noise(1, 3, 128, 8))
-    backend.close()
-    backend.close()
+    check_closed_twice(backend, noise(1, 3, 8, 8))
     assert not +gpu.live
     assert (gpu.used, gpu.closed) == (0, 1)
-    for use in (lambda: backend.infer(noise(1, 3, 8, 8)), backend.report):
-        with pytest.raises(RestorerClosedError):
-            use()
+    with pytest.raises(RestorerClosedError):
+        backend.report()
 
 
 def test_a_shape_that_comes_back_is_replayed_as_a_graph(open_played: Open) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from backend_checks import check_closed_twice
+from on_threads import on_threads
 from played_torch import played_torch
 
 from restore_sdk.backends.base import DeviceBackend, PipelinedBackend
@@ -105,18 +106,14 @@ def test_many_batches_from_several_threads(backend: CudaProgramBackend) -> None:
     failures: list[BaseException] = []
 
     def work(seed: int) -> None:
-        batches = [noise(1, 3, 6, 6, seed=seed + i) for i in range(4)]
+        batches = [noise(1, 3, 6, 6, seed=10 * seed + i) for i in range(4)]
         try:
             for got, batch in zip(backend.infer_many(batches), batches, strict=True):
                 np.testing.assert_array_equal(got, blur(torch.from_numpy(batch)).numpy())
         except AssertionError as exc:
             failures.append(exc)
 
-    threads = [threading.Thread(target=work, args=(10 * seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_threads(work, 4)
     assert failures == []
 
 
@@ -178,9 +175,8 @@ def test_a_program_that_makes_more_than_it_says(monkeypatch: pytest.MonkeyPatch)
 
 def test_use_after_close(backend: CudaProgramBackend) -> None:
     next(backend.infer_many([noise(1, 3, 4, 4)]))
-    backend.close()
-    backend.close()
-    for call in (backend.infer, lambda batch: on_device(backend, batch, 77), lambda batch: next(backend.infer_many([batch]))):
+    check_closed_twice(backend, noise(1, 3, 4, 4))
+    for call in (lambda batch: on_device(backend, batch, 77), lambda batch: next(backend.infer_many([batch]))):
         with pytest.raises(RestorerClosedError):
             call(noise(1, 3, 4, 4))
 

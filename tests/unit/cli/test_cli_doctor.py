@@ -83,23 +83,27 @@ def test_tiles_that_differ_are_a_finding(restore: Restore, sound_zoo: Path, monk
     assert "problem      self-test: exact tiles differ from the whole image" in result.stdout
 
 
-def test_clash_is_a_finding_with_its_remedy(restore: Restore, sound_zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clash = Clash("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), "pip uninstall -y both")
-    monkeypatch.setattr(doctor_command, "clashes", lambda: (clash,))
+@pytest.mark.parametrize(
+    ("module", "both", "code", "says"),
+    [
+        ("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), 5, ""),
+        ("cv2", ("opencv-python-headless", "opencv-python"), 0, "advice       "),
+    ],
+    ids=["a finding", "no more than advice"],
+)
+def test_clash_comes_with_its_remedy(
+    restore: Restore,
+    sound_zoo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    both: tuple[str, str],
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.setattr(doctor_command, "clashes", lambda: (Clash(module, both, "pip uninstall -y both"),))
     result = restore("doctor")
-    assert result.exit_code == 5
-    assert "onnxruntime and onnxruntime-gpu overwrite each other's onnxruntime; run: pip uninstall -y both" in result.stdout
-
-
-def test_two_opencv_are_no_more_than_advice(restore: Restore, sound_zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clash = Clash("cv2", ("opencv-python-headless", "opencv-python"), "pip uninstall -y both")
-    monkeypatch.setattr(doctor_command, "clashes", lambda: (clash,))
-    result = restore("doctor")
-    assert result.exit_code == 0
-    assert (
-        "advice       opencv-python-headless and opencv-python overwrite each other's cv2; run: pip uninstall -y both"
-        in result.stdout
-    )
+    assert result.exit_code == code
+    assert f"{says}{both[0]} and {both[1]} overwrite each other's {module}; run: pip uninstall -y both" in result.stdout
 
 
 @pytest.mark.parametrize(

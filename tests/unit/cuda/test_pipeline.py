@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from host_network import HostNetwork, batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from on_threads import on_threads
 
 from restore_sdk.cuda.numpy_device import NumpyDevice
 from restore_sdk.cuda.pipeline import Pipeline
@@ -197,11 +197,7 @@ def test_many_threads_get_what_one_gets() -> None:
                 if not np.array_equal(result, network.expected(batch)):
                     wrong.append(seed)
 
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        on_threads(work)
     assert wrong == []
 
 

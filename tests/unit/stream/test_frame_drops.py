@@ -4,53 +4,44 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Literal
 
 import pytest
 from stream_threads import PATIENCE, Camera, until
 
-from restore_sdk.stream.frames import FrameRecord, stream_frames
+from restore_sdk.stream.frames import stream_frames
 from restore_sdk.stream.line import Job, Line
 
 
-def test_drop_oldest_keeps_the_newest() -> None:
+@pytest.mark.parametrize(
+    ("policy", "kept", "dropped"),
+    [("drop-oldest", [0, 7, 8, 9], 6), ("latest-only", [0, 9], 8)],  # 1 to 9 come while 0 is in work; three fit, or one
+)
+def test_the_newest_frames_are_kept(policy: Literal["drop-oldest", "latest-only"], kept: list[int], dropped: int) -> None:
     camera, go_on = Camera(10), threading.Event()
+    seen, records = [], []
 
     def restore(number: int) -> int:
         assert go_on.wait(PATIENCE)
         return number
 
-    camera.give(1)
-    with stream_frames(restore, camera.frames(), queue=3, policy="drop-oldest") as restored:
-        consumer = threading.Thread(target=lambda: seen.extend(restored))
-        seen: list[int] = []
-        consumer.start()
-        until(lambda: camera.taken == 1 and not restored._line._waiting)
-        camera.give(9)  # 1 to 9 come while 0 is in work; 7, 8 and 9 fit
-        until(lambda: camera.closed)
-        go_on.set()
-        consumer.join(PATIENCE)
-        assert seen == [0, 7, 8, 9]
-        assert restored.dropped == 6
-
-
-def test_latest_only_keeps_one() -> None:
-    camera, go_on = Camera(10), threading.Event()
-
-    def restore(number: int) -> int:
-        assert go_on.wait(PATIENCE)
-        return number
+    def consume() -> None:
+        for number in restored:
+            seen.append(number)
+            records.append(restored.record)
 
     camera.give(1)
-    with stream_frames(restore, camera.frames(), queue=3, policy="latest-only") as restored:
-        records: list[FrameRecord | None] = []
-        consumer = threading.Thread(target=lambda: records.extend(restored.record for _ in restored))
+    with stream_frames(restore, camera.frames(), queue=3, policy=policy) as restored:
+        consumer = threading.Thread(target=consume)
         consumer.start()
         until(lambda: camera.taken == 1 and not restored._line._waiting)
         camera.give(9)
         until(lambda: camera.closed)
         go_on.set()
         consumer.join(PATIENCE)
-        assert [(record.sequence, record.dropped) for record in records if record] == [(0, 8), (9, 8)]
+        assert seen == kept
+        assert [(record.sequence, record.dropped) for record in records if record] == [(number, dropped) for number in kept]
+        assert restored.dropped == dropped
 
 
 def test_a_frame_that_waited_too_long_is_not_restored(monkeypatch: pytest.MonkeyPatch) -> None:
