@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -16,10 +17,17 @@ from restore_sdk import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "examples" / "images"
+OF_THE_EXTRAS = ("torch", "lightning", "pydantic", "matplotlib", "safetensors", "onnx", "onnxscript", "onnxruntime")
+
+missing = [name for name in OF_THE_EXTRAS if find_spec(name) is None]
+if missing:
+    sys.exit(f"not installed: {', '.join(missing)}; run in the repository: pip install -e '.[train,export]'")
 
 
 def python(*arguments: str | Path) -> None:
-    subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True)
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=False)
+    if done.returncode != 0:  # it has said why
+        sys.exit(done.returncode)
 
 
 with tempfile.TemporaryDirectory() as folder:

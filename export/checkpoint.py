@@ -17,6 +17,8 @@ from restore_sdk.tiling.receptive_field import smallest_multiple
 if TYPE_CHECKING:
     from torch import nn
 
+_SHOWN = 5  # names in a message
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -52,10 +54,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
         network, card = checkpoints.load_network(path)
     except (checkpoints.CheckpointError, OSError) as exc:
         raise CheckpointUnusableError(path, str(exc)) from exc
+    _check_finite(path, network)
     channels = _positive(path, card["network"].get("channels", 3), "channels")
     scale = _positive(path, card.get("scale", 1), "scale")
     network.requires_grad_(False)
     return Checkpoint(network, card, channels, scale, _size_multiple(path, network, channels, scale))
+
+
+def _check_finite(path: Path, network: nn.Module) -> None:
+    """What every check of a model file would fail on later, and not say why."""
+    bad = [name for name, value in network.state_dict().items() if not bool(value.isfinite().all())]
+    if bad:
+        shown = ", ".join(bad[:_SHOWN]) + (f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else "")
+        reason = f"{path}: {len(bad)} of its weights are NaN or infinite: {shown}; use an earlier checkpoint, or train again"
+        raise CheckpointUnusableError(path, reason)
 
 
 def _positive(path: Path, value: object, name: str) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -18,20 +19,31 @@ from export.verify import Verification
 from restore_sdk.spec import ModelSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What tells of an export: `announce` each of its steps as it begins, `count` the runs of the network within one."""
+
+    announce: Announce
+    count: Callable[[int], None]
+
+
 @contextmanager
-def steps_shown(steps: Sequence[str]) -> Iterator[Announce]:
-    """A bar over named steps, on a terminal; one line for each step elsewhere."""
+def steps_shown(steps: Sequence[str]) -> Iterator[Shown]:
+    """A bar over named steps, with the runs of the network in each, on a terminal; one line for each step elsewhere."""
     from rich import progress  # noqa: PLC0415 slow to load
     from rich.console import Console  # noqa: PLC0415
 
     console = Console(stderr=True)
     if not sys.stderr.isatty() or console.is_dumb_terminal:
-        yield lambda step: console.print(f"{step} ...", markup=False, highlight=False)
+        yield Shown(lambda step: console.print(f"{step} ...", markup=False, highlight=False), lambda runs: None)
         return
     columns = (progress.SpinnerColumn(), progress.TextColumn("{task.description}", markup=False), progress.BarColumn())
     with progress.Progress(*columns, progress.TimeElapsedColumn(), console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("", total=len(steps))
-        yield lambda step: bar.update(task, description=step, completed=list(steps).index(step))
+        yield Shown(
+            lambda step: bar.update(task, description=step, completed=list(steps).index(step)),
+            lambda runs: bar.update(task, description=f"{list(steps)[int(bar.tasks[task].completed)]}: {runs} runs"),
+        )
 
 
 def print_exported(exported: Exported) -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from export.errors import OutputError
-from training.engine.files import replacing
+from training.engine.files import replacing, temporary_name
 
 
 def check_target(path: Path, suffix: str = ".onnx") -> None:
-    """Raise OutputError now if `write_whole` would fail later: wrong suffix, no folder, a folder in its place, no permission."""
+    """Raise OutputError now if `write_whole` would fail later: wrong suffix, no folder, a folder in its place, or one in which no
+    file can be made."""
     if path.suffix != suffix:
         raise OutputError(path, f"its name must end in {suffix}; rename it")
     if path.is_dir():
         raise OutputError(path, "it is a folder; pass a file name")
     if not path.parent.is_dir():
         raise OutputError(path, f"the folder {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(path, f"the folder {path.parent} is not writable; choose another")
+    temporary = temporary_name(path)
+    try:
+        temporary.touch()
+        temporary.unlink()
+    except OSError as exc:
+        reason = f"no file can be made in the folder {path.parent} ({exc.strerror or exc}); choose another, or a shorter name"
+        raise OutputError(path, reason) from exc
 
 
 def write_whole(path: Path, content: bytes) -> None:

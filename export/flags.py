@@ -85,9 +85,9 @@ def exporting(
             with errors_reported(command, as_json=as_json, debug=debug):
                 common = export_options(**{flag.name: flags.pop(flag.name) for flag in shared})
                 precision = Precision.FP32 if flags["precision"] == INT8 else Precision(flags["precision"])
-                options = ExportOptions(precision=precision, **common)
-                with steps_shown(steps(flags["precision"])) as announce:
-                    result = export(**flags, options=options, announce=announce)
+                with steps_shown(steps(flags["precision"])) as shown:
+                    options = ExportOptions(precision=precision, on_run=shown.count, **common)
+                    result = export(**flags, options=options, announce=shown.announce)
                 if as_json:
                     say_json(result.as_json())
                 else:

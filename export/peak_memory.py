@@ -10,13 +10,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from export.errors import ExportError
+from export.run_count import numbered, uncounted
 from restore_sdk.backends.opening import open_backend
 from restore_sdk.backends.wishes import PROGRAM_SUFFIX
 
@@ -26,12 +27,21 @@ HALO_SHARE = 16  # a tile at the border is about a sixteenth shorter than one in
 ROUNDED_TO = 10  # bytes; the peak repeats to within a per cent, and equal exports should give equal files
 
 
-def bytes_per_pixel(model: Path, size_multiple: int, sides: Sequence[int] = SIDES) -> float:
+def bytes_per_pixel(
+    model: Path, size_multiple: int, sides: Sequence[int] = SIDES, on_run: Callable[[int], None] = uncounted
+) -> float:
     """Most peak memory per pixel of the largest tile, over `sides`: what tiles add to a process that ran one pixel block, divided
-    by their pixels, rounded up. Raises ExportError."""
-    base = _peak_in_fresh_process(model, size_multiple)
+    by their pixels, rounded up. `on_run` is told of each process that ended. Raises ExportError."""
+    ran = numbered(on_run)
+
+    def peak(side: int) -> int:
+        found = _peak_in_fresh_process(model, side)
+        ran()
+        return found
+
+    base = peak(size_multiple)
     used = sorted({max(1, side // size_multiple) * size_multiple for side in sides})
-    most = max((_peak_in_fresh_process(model, side) - base) / side**2 for side in used)
+    most = max((peak(side) - base) / side**2 for side in used)
     return float(max(ROUNDED_TO, np.ceil(most / ROUNDED_TO) * ROUNDED_TO))
 
 

@@ -21,6 +21,7 @@ from export.halo import FastHalo, calibration_side, check_exact_tiles, find_fast
 from export.keep_fp32 import KeepChoice, in_half
 from export.peak_memory import SIDES, bytes_per_pixel
 from export.radius import LARGEST_RADIUS, check_measured, structural_field
+from export.run_count import counting, uncounted
 from export.runtime import on_disk, opened
 from export.stamp import described, sha256, stamped
 from export.to_onnx import DEFAULT_OPSET, serialised, trace
@@ -51,6 +52,7 @@ class ExportOptions:
     tolerance     largest difference to PyTorch; None: what the precision allows.
     memory_sides  sides in pixels of the squares whose peak memory is measured.
     threads       of ONNX Runtime while checking; None: one per core.
+    on_run        called after each run of the network in the long steps, with how many there were; for whoever waits.
     """
 
     opset: int = DEFAULT_OPSET
@@ -63,6 +65,7 @@ class ExportOptions:
     memory_sides: tuple[int, ...] = SIDES
     largest_radius: int = LARGEST_RADIUS
     threads: int | None = None
+    on_run: Callable[[int], None] = uncounted
 
     def __post_init__(self) -> None:
         if self.keep_fp32 and self.precision is Precision.FP32:
@@ -156,24 +159,26 @@ def _measured(loaded: Checkpoint, content: bytes, promised: ModelSpec, options: 
         verification = compare(backend.infer, loaded.infer, loaded.channels, multiple, allowed.max_abs, least_psnr=allowed.psnr)
         verification.check()
         announce("receptive field")
-        radius, measured = _radius(loaded, backend, options.largest_radius)
+        radius, measured = _radius(loaded, backend, options)
         announce("tiles")
         images = calibration(options.calibration, loaded.channels, calibration_side(radius, multiple))
-        tile_error = None if radius is None else _tile_error(loaded, backend, images, radius)
-        fast = find_fast_halo(backend, images, radius, multiple)
+        counted = counting(backend, options.on_run)
+        tile_error = None if radius is None else _tile_error(loaded, counted, images, radius)
+        fast = find_fast_halo(counted, images, radius, multiple)
     announce("memory")
     with on_disk(content, promised) as path:
-        memory = bytes_per_pixel(path, multiple, options.memory_sides)
+        memory = bytes_per_pixel(path, multiple, options.memory_sides, options.on_run)
     promised = promised if radius is not None else _without_radius(promised, options.largest_radius)
     spec = _completed(promised, radius, fast, memory, images.origin)
     return _Result(stamped(content, spec), spec, verification, measured, tile_error)
 
 
-def _radius(loaded: Checkpoint, backend: Backend, limit: int) -> tuple[int | None, int | None]:
+def _radius(loaded: Checkpoint, backend: Backend, options: ExportOptions) -> tuple[int | None, int | None]:
     """The radius to promise, and the one measured. A graph with an operator that reads everything is promised none, even if
     a probe does not show it."""
-    structural = structural_field(loaded, limit=limit)
-    measured = check_measured(backend, structural, limit=limit)
+    limit = options.largest_radius
+    structural = structural_field(loaded, limit=limit, on_run=options.on_run)
+    measured = check_measured(counting(backend, options.on_run), structural, limit=limit)
     return (None if backend.spec.global_ops else structural.radius), measured.radius
 
 

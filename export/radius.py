@@ -8,12 +8,14 @@ black, nothing is rounded away; what the real weights show through ONNX Runtime 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from export.checkpoint import Checkpoint
 from export.errors import ExportError
+from export.run_count import numbered, uncounted
 from restore_sdk.backends.base import Backend, FloatNCHW
 from restore_sdk.extras import require
 from restore_sdk.tiling.receptive_field import Planes, ReceptiveField, probe_receptive_field
@@ -24,14 +26,17 @@ if TYPE_CHECKING:
 LARGEST_RADIUS = 512  # pixels; beyond it tiles would be nearly all halo
 
 
-def structural_field(checkpoint: Checkpoint, *, limit: int = LARGEST_RADIUS) -> ReceptiveField:
-    """Receptive field of the network whatever its weights are."""
+def structural_field(
+    checkpoint: Checkpoint, *, limit: int = LARGEST_RADIUS, on_run: Callable[[int], None] = uncounted
+) -> ReceptiveField:
+    """Receptive field of the network whatever its weights are; `on_run` is told of each run of it."""
     torch = require("torch", "export")
-    positive = positive_copy(checkpoint.network)
+    positive, ran = positive_copy(checkpoint.network), numbered(on_run)
 
     def function(image: FloatNCHW) -> Planes:
         with torch.inference_mode():
             restored: Planes = positive(torch.from_numpy(image.astype(np.float64))).numpy()
+        ran()
         return restored
 
     return probe_receptive_field(function, checkpoint.channels, checkpoint.size_multiple, checkpoint.scale, limit=limit)

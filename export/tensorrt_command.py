@@ -18,7 +18,7 @@ from restore_sdk.cli.console import build_shown, errors_reported, note, say, say
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.errors import OptionsError
 
-SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
+SIZE = re.compile(r"([0-9]{1,6})x([0-9]{1,6})")
 
 
 class ApiName(StrEnum):
@@ -49,7 +49,9 @@ def tensorrt_command(
     *,
     model: Annotated[Path, typer.Argument(help="Model file (.onnx) with a spec.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Plan to write (.plan); its spec goes to .plan.json beside it.")],
-    api: Annotated[ApiName | None, typer.Option(help="Which TensorRT.", show_default="the installed one")] = None,
+    api: Annotated[
+        ApiName | None, typer.Option(metavar="API", help="tensorrt or tensorrt_rtx.", show_default="the installed one")
+    ] = None,
     minimum: Min = None,
     optimum: Opt = None,
     maximum: Max = None,

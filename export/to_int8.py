@@ -19,6 +19,7 @@ from export.int8_images import Int8Images, int8_images
 from export.peak_memory import bytes_per_pixel
 from export.produce import STEPS as ONNX_STEPS
 from export.produce import Announce, ExportOptions, export_onnx
+from export.run_count import counting
 from export.runtime import on_disk, opened
 from export.stamp import described, read_stamped, sha256, stamped
 from export.tolerance import INT8, Precision
@@ -87,10 +88,10 @@ def export_int8(
         announce("loss")
         found, verification = _compared(fp32, int8, images, options, most_loss_db)
         announce("INT8 tiles")
-        tile_error, fast = _tiles(int8, options)
+        tile_error, fast = _tiles(counting(int8, options.on_run), options)
     announce("INT8 memory")
     with on_disk(lowered, spec) as path:
-        memory = bytes_per_pixel(path, spec.size_multiple, options.memory_sides)
+        memory = bytes_per_pixel(path, spec.size_multiple, options.memory_sides, options.on_run)
     spec = dataclasses.replace(_stated(spec, found, images), fast_halo=fast.halo, fast_error=fast.error, bytes_per_pixel=memory)
     announce("write")
     written = stamped(lowered, spec)

@@ -23,6 +23,7 @@ from export.peak_memory import bytes_per_pixel
 from export.precision import half_wrapped
 from export.produce import STEPS as ONNX_STEPS
 from export.produce import Announce, Exported, ExportOptions, export_onnx
+from export.run_count import counting
 from export.stamp import sha256
 from export.to_onnx import AXES, INPUT
 from export.verify import Verification, allowed_difference, compare
@@ -63,7 +64,7 @@ def export_torch(
     spec = _with_memory(program, spec, options)
     with on_disk(serialised(program, spec)) as path, _opened(path, options.threads) as backend:
         verification = _verified(backend, loaded, options)
-        tile_error = _tile_error(backend, loaded, options)
+        tile_error = _tile_error(counting(backend, options.on_run), loaded, options)
         content = path.read_bytes()
     announce("write")
     _write(target, content)
@@ -147,7 +148,8 @@ def _without_onnx(spec: ModelSpec) -> ModelSpec:
 def _with_memory(program: Any, spec: ModelSpec, options: ExportOptions) -> ModelSpec:
     """PyTorch keeps other activations alive than ONNX Runtime."""
     with on_disk(serialised(program, spec)) as path:
-        return dataclasses.replace(spec, bytes_per_pixel=bytes_per_pixel(path, spec.size_multiple, options.memory_sides))
+        memory = bytes_per_pixel(path, spec.size_multiple, options.memory_sides, options.on_run)
+    return dataclasses.replace(spec, bytes_per_pixel=memory)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_sdk.dip.masks import checked_mask
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.extras import require
@@ -28,7 +29,6 @@ TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in al
 
 SCENE_SIDE = 32  # pixels of the thumbnail that scenes are told apart by
 SCENE_CHANGE = 0.12  # mean difference of two thumbnails, white = 1
-_WHITE = 255
 _SPEC_TASKS = {
     "dip-denoise": "denoise",
     "dip-inpaint": "inpaint",
@@ -109,7 +109,8 @@ class DipImages:
     ) -> DipImage:
         """Restore one image, as Restorer.restore() takes it.
 
-        mask         (H, W), True or 255 where pixels are to be filled, for "dip-inpaint" alone; the others keep their values
+        mask         (H, W), True or 255 where pixels are to be filled, for "dip-inpaint" alone; the others keep their values.
+                     One that marks more than 80 % of them gets a RestoreWarning: it may be of the other polarity
         on_progress  called after each iteration with a FitProgress
         cancelled    asked after each iteration; once it says True, the best so far is the result
 
@@ -216,33 +217,6 @@ class DipImages:
         if fill is not None:
             restored[~fill] = image[~fill]
         return DipImage(restored, np.sqrt(outcome.variance.mean(0)), outcome)
-
-
-def checked_mask(mask: NDArray[Any] | None, sides: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W) bool, True where pixels are to be filled. Raises MaskError, which says of the other polarity what it looks like."""
-    if mask is None:
-        raise MaskError("'dip-inpaint' needs a mask; pass mask=, (H, W), True or 255 where pixels are to be filled")
-    if not isinstance(mask, np.ndarray):
-        raise MaskError(f"the mask is a {type(mask).__name__}, expected a numpy array (H, W); pass np.asarray(mask)")
-    flat = mask[..., 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
-    if flat.shape != sides:
-        raise MaskError(f"the mask has shape {mask.shape}, the image is {sides[0]} x {sides[1]} pixels; give both one size")
-    fill = flat if flat.dtype == np.bool_ else _thresholded(flat)
-    if fill.all() or not fill.any():
-        what = "every pixel" if fill.all() else "no pixel"
-        raise MaskError(
-            f"the mask marks {what}, expected some to be filled and some to fill them from; True or 255 is what is to be filled: "
-            "if yours marks what is to be kept, pass mask == 0"
-        )
-    return fill
-
-
-def _thresholded(mask: NDArray[Any]) -> NDArray[np.bool_]:
-    values = np.unique(mask) if mask.dtype == np.uint8 else None
-    if values is None or not set(values.tolist()) <= {0, _WHITE}:
-        found = mask.dtype if values is None else f"values such as {values[(values > 0) & (values < _WHITE)][0]}"
-        raise MaskError(f"the mask has {found}, expected bool, or uint8 of 0 and 255; pass for example mask > 127")
-    return np.asarray(mask == _WHITE)
 
 
 def thumbnail(image: Image) -> NDArray[np.float32]:

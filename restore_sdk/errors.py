@@ -124,9 +124,10 @@ class ModelError(RestoreError):
 class ModelNotFoundError(ModelError):
     """Neither a bundled name nor a file."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
+    def __init__(self, name: str, known: Sequence[str], what: str | None = None, also: str = "") -> None:
         known_names = ", ".join(known) or "none"
-        super().__init__(f"no model {name!r}; bundled models are: {known_names}; pass one of them or the path of an .onnx file")
+        remedy = f"pass one of them or the path of an .onnx file{also}"
+        super().__init__(f"{what or f'no model {name!r}'}; bundled models are: {known_names}; {remedy}")
         self.name, self.known = name, tuple(known)
 
 

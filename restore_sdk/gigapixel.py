@@ -16,7 +16,7 @@ from restore_sdk.host_images import TileCallback
 from restore_sdk.image.big_facts import Record
 from restore_sdk.image.big_journal import Journal, fingerprint
 from restore_sdk.image.big_publishing import publish, unfinished_names, written
-from restore_sdk.image.gigapixel import check_big_target, open_source, open_target
+from restore_sdk.image.gigapixel import check_big_target, check_target_size, open_source, open_target
 from restore_sdk.image_files import FileReport, MetadataChoice, checked_request
 from restore_sdk.options import TileOptions
 from restore_sdk.tiling.plan import TilePlan
@@ -48,6 +48,7 @@ def restore_huge_file(
     opened = open_source(source)
     try:
         facts, scale = opened.facts, network.spec.scale
+        check_target_size(target, facts, scale=scale)
         cells, grid = plan_cells(facts, network, options)
         writing = {"strip": metadata == "strip", "overwrite": overwrite, "quality": quality}
         made, lost = open_target(target, facts, scale=scale, tile=grid, **writing)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ DipTask: TypeAlias = Literal["dip-denoise", "dip-inpaint", "dip-super-resolve", 
 
 DIP_TASKS: tuple[DipTask, ...] = get_args(DipTask)
 DEFAULT_QUEUE = 2  # frames that wait on either side of a stream
+MOST_WORKERS = 64  # threads that restore the frames of one stream
 
 SMALLEST_CORE = 16  # pixels; below it nearly all the work is halo
 LARGEST_MEMORY_MB = 1 << 30  # MiB; a pebibyte

@@ -23,7 +23,12 @@ METHODS = {  # those of training/methods.py, which takes PyTorch to load
     "self_supervised": "Denoisers from one noisy observation of each image: R2R, SURE, Neighbor2Neighbor.",
     "unir": "Restorers from corrupted images alone: an adversary compares measurements, or hidden values are asked back.",
 }
-EXIT_CODES = "Exit codes: 0 done, 1 the training failed, 2 bad input, 130 interrupted (everything is saved; go on with --resume)."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 the training failed, 2 bad input, 5 the extra train is missing, 130 or 143 interrupted by Ctrl-C or "
+    "SIGTERM (everything is saved; go on with --resume)."
+)
+
+EXTRA_MISSING = 5  # as `restore` and `export` say it
 
 
 @contextmanager
@@ -33,7 +38,7 @@ def _imports() -> Iterator[None]:
         yield
     except ModuleNotFoundError as exc:
         typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
-        raise typer.Exit(2) from exc
+        raise typer.Exit(EXTRA_MISSING) from exc
 
 
 @app.callback()
@@ -69,7 +74,7 @@ def degrade(
     image: Annotated[Path, typer.Argument(help="the image to corrupt")],
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="where to write it, in a format without loss")],
-    corruption: Annotated[str | None, typer.Option(help="for example remove-pixel:p=0.9+gaussian-noise:sigma=0.1")] = None,
+    corruption: Annotated[str | None, typer.Option(help="such as remove-pixel:p=0.9")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="decides all that is random; 0, or the recorded one", show_default=False)
     ] = None,
@@ -79,7 +84,7 @@ def degrade(
 ) -> None:
     """Show what a corruption does to an image.
 
-    Exit codes: 0 done, 1 the file could not be written, 2 bad input.
+    Exit codes: 0 done, 1 the file could not be written, 2 bad input, 5 the extra train is missing.
     """
     with _imports():
         from training.degrade_command import Request, run_command  # noqa: PLC0415

@@ -236,7 +236,8 @@ def _chosen_api(file: OnnxFile | PlanFile, wishes: EngineWishes) -> Api:
         raise MissingExtraError(api, EXTRAS[api])
     reason = driver_reason()
     if reason is not None:
-        raise DeviceUnavailableError(api, ("cpu",), f"{reason}; install the driver, or pass backend='onnxruntime'")
+        other = "the .onnx file it was built from" if isinstance(file, PlanFile) else "backend='onnxruntime'"
+        raise DeviceUnavailableError(api, ("cpu",), f"{reason}; install the driver, or pass {other}")
     return api
 
 

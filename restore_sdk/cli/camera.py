@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -13,6 +14,7 @@ from restore_sdk.cli.console import complain, error_record, errors_reported, not
 from restore_sdk.cli.exit_codes import ExitCode, UsageError, exit_code
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.cli.image import BackendName, Device, Model, Threads, Tile, tile_choice
+from restore_sdk.cli.sources import refuse_empty
 from restore_sdk.cli.video import refuse_existing
 
 if TYPE_CHECKING:
@@ -77,8 +79,10 @@ def camera(
         from restore_sdk.stream.camera_options import CameraOptions  # noqa: PLC0415
         from restore_sdk.stream.camera_sinks import WINDOW, open_sink  # noqa: PLC0415
 
+        refuse_empty(source, out, remedy="name a camera, and a file or window")
         if policy not in POLICIES:
             raise UsageError(f"--policy {policy!r} is none of {', '.join(POLICIES)}; pass one of them")
+        _refuse_file(source)
         if out != WINDOW and not overwrite:
             refuse_existing(out)
         options = CameraOptions(give_up_after=give_up_after or None, transport=transport)  # type: ignore[arg-type]
@@ -92,6 +96,12 @@ def camera(
         complain(failure, debug=debug)
     run.report(code, failure, runtime, as_json=as_json)
     raise typer.Exit(code)
+
+
+def _refuse_file(source: str) -> None:
+    """A file has an end, which a camera has not: it would be connected to again for ever."""
+    if os.path.isfile(source.removeprefix("file://").removeprefix("file:")):
+        raise UsageError(f"{source} is a file, not a camera; pass it to `restore video`")
 
 
 class _Run:

@@ -57,7 +57,7 @@ def complain(error: BaseException, *, debug: bool, about: Path | None = None) ->
 def message_of(error: BaseException) -> str:
     """What a person is told; a bug is named by its type."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+        return f"interrupted; {error}" if error.args else "interrupted"
     if isinstance(error, MemoryError):
         return f"out of memory ({error or 'allocation failed'}); pass a smaller --tile, for example --tile 256"
     if isinstance(error, (RestoreError, OSError)):

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,14 @@ from restore_sdk.cli.dip_flags import DipFlags
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
 from restore_sdk.cli.flags import Settings
 from restore_sdk.cli.sources import Job, Work, plan_work
+from restore_sdk.dip.masks import MOST_FILLED, MaskWarning
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip_images import DipImage, DipImages
+from restore_sdk.errors import RestoreWarning
 from restore_sdk.image.atomic import check_target, write_atomically
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
 from restore_sdk.image_files import FileReport, restore_image_file
+from restore_sdk.options import is_dip
 from restore_sdk.tiling.plan import TilePlan
 
 if TYPE_CHECKING:
@@ -79,6 +83,22 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     gray = pixels if pixels.ndim == 2 else pixels[..., :3].max(2)
     half = {"u": np.iinfo(gray.dtype).max / 2 if gray.dtype.kind == "u" else 0, "f": 0.5}[gray.dtype.kind]
     return np.asarray(gray > half)
+
+
+def mask_of(flags: DipFlags) -> NDArray[np.bool_] | None:
+    """What --mask and --invert-mask come to. Raises UsageError for a mask that leaves nothing to do or nothing to do it from, and
+    warns of one that looks inverted; raises ImageReadError."""
+    if flags.mask is None:
+        return None
+    fill = read_mask(flags.mask) ^ bool(flags.invert_mask)
+    other = "without --invert-mask" if flags.invert_mask else "with --invert-mask"
+    if fill.all() or not fill.any():
+        what = "every pixel" if fill.all() else "no pixel"
+        raise UsageError(f"--mask {flags.mask} marks {what}; white is to be filled: if it is the other way round, run it {other}")
+    if (share := float(fill.mean())) > MOST_FILLED:
+        remedy = "leave out --invert-mask" if flags.invert_mask else "pass --invert-mask"
+        warnings.warn(f"{share:.0%} of the pixels are to be filled; is the mask inverted? {remedy}", RestoreWarning, stacklevel=2)
+    return fill
 
 
 @dataclasses.dataclass(slots=True)
@@ -144,7 +164,7 @@ class _Run:
 
     def __init__(self, images: DipImages, settings: Settings, flags: DipFlags) -> None:
         self._images, self._settings, self._flags = images, settings, flags
-        self._mask = None if flags.mask is None else read_mask(flags.mask)
+        self._mask = mask_of(flags)
         self._fits: dict[Path, Mapping[str, object]] = {}
 
     def outcomes(self, work: Work, progress: FitBars, interrupt: Interrupt, *, show: bool) -> Iterator[Outcome]:
@@ -174,7 +194,9 @@ class _Run:
         kept: list[DipImage] = []
 
         def fitted(pixels: NDArray[Any]) -> tuple[NDArray[Any], TilePlan]:
-            kept.append(self._images.restore(pixels, self._mask, on_progress=progress.iterated, cancelled=interrupt))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", MaskWarning)  # which mask_of has said in the words of the flags
+                kept.append(self._images.restore(pixels, self._mask, on_progress=progress.iterated, cancelled=interrupt))
             return kept[0].image, self._images.plan(*pixels.shape[:2])
 
         settings = self._settings
@@ -205,11 +227,18 @@ def _ended(made: DipImage) -> tuple[str, ...]:
     fits = made.outcome.fits
     line = f"{max(fit.iterations for fit in fits)} iterations, ended by {made.outcome.report()['stop_reason']}"
     waiting = sum(fit.stop_reason == "not started" for fit in fits)
-    return (line, f"{waiting} of {len(fits)} tiles are not restored: the time was over") if waiting else (line,)
+    more = [f"{waiting} of {len(fits)} tiles are not restored: the time was over"] if waiting else []
+    short = sorted({fit.stop_reason for fit in fits if fit.still_improving})
+    if short:
+        flags = " and ".join("--" + reason.replace("_", "-") for reason in short)
+        more.append(f"still improving: raise {flags}")
+    return (line, *more)
 
 
 def _check(work: Work, settings: Settings, flags: DipFlags) -> None:
     """Raise UsageError for what does not go together, before minutes are spent on it."""
+    if is_dip(settings.model):
+        flags.check_used(settings.model)
     count = len(work.jobs) + len(work.missing)
     for name, path in (("--mask", flags.mask), ("--trace", flags.trace), ("--compare", settings.compare)):
         if path is not None and count != 1:

@@ -37,6 +37,9 @@ MaskFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--mask", metavar="MASK", help="Image of the input's size: white is to be filled.", rich_help_panel=PANEL),
 ]
+InvertMask: TypeAlias = Annotated[
+    bool, typer.Option("--invert-mask", help="Black of --mask is to be filled, white is kept.", rich_help_panel=PANEL)
+]
 KernelText: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -76,11 +79,25 @@ TraceFile: TypeAlias = Annotated[
 ]
 
 
+MODELS_OF = {  # of the flags that not every fit looks at
+    "mask": ("dip-inpaint",),
+    "invert_mask": ("dip-inpaint",),
+    "kernel": ("dip-deblur",),
+    "scale": ("dip-super-resolve",),
+    "sigma": ("dip-denoise", "dip-deblur"),
+}
+NEEDED_BY = {  # what a fit cannot do without
+    "dip-inpaint": ("mask", "--mask FILE, an image of the input's size that is white where pixels are to be filled"),
+    "dip-deblur": ("kernel", "--kernel IMAGE|BLUR, a small image of the blur, or text such as gaussian-blur:sigma=2"),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DipFlags:
     """The flags as given; None where they were left out."""
 
     mask: Path | None = None
+    invert_mask: bool | None = None
     kernel: str | None = None
     sigma: float | None = None
     scale: int | None = None
@@ -93,7 +110,24 @@ class DipFlags:
 
     def given(self) -> list[str]:
         """The flags that were used."""
-        return [f"--{field.name.replace('_', '-')}" for field in fields(self) if getattr(self, field.name) is not None]
+        return [_flag(field.name) for field in fields(self) if getattr(self, field.name) is not None]
+
+    def check_used(self, model: str) -> None:
+        """Raise UsageError if a flag was used that the fit `model` does not look at, or one that it needs is missing."""
+        for name, models in MODELS_OF.items():
+            if getattr(self, name) is not None and model not in models and not (name == "sigma" and self._stops_at_noise):
+                raise UsageError(
+                    f"{_flag(name)}: for -m {' and '.join(models)} only, not {model!r}; leave it out, or pass -m {models[0]}"
+                )
+        if self.sigma is not None and self.stopping not in (None, StoppingChoice.AUTO) and not self._stops_at_noise:
+            raise UsageError(f"--sigma: --stopping {self.stopping} does not look at it; leave one of them out")
+        name, wanted = NEEDED_BY.get(model, ("", ""))
+        if name and getattr(self, name) is None:
+            raise UsageError(f"-m {model} needs {wanted}; pass it")
+
+    @property
+    def _stops_at_noise(self) -> bool:
+        return self.stopping is StoppingChoice.DISCREPANCY
 
     def check_unused(self, model: str) -> None:
         """Raise UsageError if a flag was used with a model that does not look at it."""
@@ -101,3 +135,7 @@ class DipFlags:
             raise UsageError(
                 f"{', '.join(self.given())}: for models dip-... only, not {model!r}; leave it out, or pass -m dip-denoise"
             )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

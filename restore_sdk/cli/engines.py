@@ -61,6 +61,8 @@ def verify(as_json: Json = False, debug: Debug = False) -> None:
         code = ExitCode.MODEL if any(entry.problem for entry in found) else ExitCode.OK
         if as_json:
             say_json({"command": "engines verify", "exit_code": int(code), **_record(folder, found)})
+        elif not found:
+            note(f"no engines in {folder or 'no folder'}")
         for entry in () if as_json else found:
             say(f"{entry.path.stem[:12]} {'ok' if entry.problem is None else f'FAILED: {entry.problem}'}")
         if code is not ExitCode.OK:

@@ -9,8 +9,11 @@ import typer
 
 from restore_sdk.cli import dip_flags
 from restore_sdk.cli.console import errors_reported
+from restore_sdk.cli.exit_codes import UsageError
 from restore_sdk.cli.flags import Building, Debug, FinitePolicy, Json, Metadata, Settings
-from restore_sdk.options import TileChoice, tile_options
+from restore_sdk.options import DIP_TASKS, SMALLEST_CORE, TileChoice, tile_options
+
+LONGEST_NUMBER = 10  # digits of --tile
 
 Inputs: TypeAlias = Annotated[
     list[str],
@@ -19,7 +22,15 @@ Inputs: TypeAlias = Annotated[
 Out: TypeAlias = Annotated[
     str, typer.Option("--out", "-o", metavar="OUT", help="A file for one input file, else a folder; the tree below IN is kept.")
 ]
-Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="A bundled model's name, or the path of a model file.")]
+Model: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A bundled model's name, as `restore models list` has them, the path of a model file, or a fit to each image: "
+        f"{', '.join(DIP_TASKS)}.",
+    ),
+]
 BackendName: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -76,6 +87,7 @@ def image(
     build: Build = Building.WAIT,
     finite: Finite = FinitePolicy.RAISE,
     mask: dip_flags.MaskFile = None,
+    invert_mask: dip_flags.InvertMask = False,
     kernel: dip_flags.KernelText = None,
     sigma: dip_flags.Sigma = None,
     scale: dip_flags.ScaleFactor = None,
@@ -96,8 +108,8 @@ def image(
         writing = {"metadata": metadata, "overwrite": overwrite, "compare": compare, "quality": quality}
         settings = Settings(tile=tile_choice(tile), **opening, **writing)  # type: ignore[arg-type]
         budget = {"max_iterations": max_iterations, "max_seconds": max_seconds, "seed": seed}
-        shape = {"mask": mask, "kernel": kernel, "sigma": sigma, "scale": scale, "width": width}
-        flags = dip_flags.DipFlags(stopping=stopping, trace=trace, **shape, **budget)  # type: ignore[arg-type]
+        shape = {"mask": mask, "kernel": kernel, "sigma": sigma, "scale": scale, "width": width, "stopping": stopping}
+        flags = dip_flags.DipFlags(trace=trace, invert_mask=invert_mask or None, **shape, **budget)  # type: ignore[arg-type]
         if model.startswith("dip-"):
             from restore_sdk.cli.dip import restore_dip  # noqa: PLC0415 the same
 
@@ -109,5 +121,9 @@ def image(
 
 
 def tile_choice(text: str) -> TileChoice:
-    """--tile as the SDK takes it. Raises OptionsError."""
-    return tile_options(int(text) if text.isdecimal() else text)  # type: ignore[arg-type]
+    """--tile as the SDK takes it. Raises UsageError."""
+    if text in ("auto", "exact", "fast"):
+        return tile_options(text)  # type: ignore[arg-type]
+    if not (text.isdecimal() and len(text) < LONGEST_NUMBER and int(text) >= SMALLEST_CORE):
+        raise UsageError(f"--tile {text!r}, expected auto, exact, fast or a number of pixels of at least {SMALLEST_CORE}")
+    return tile_options(int(text))

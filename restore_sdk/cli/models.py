@@ -11,7 +11,8 @@ import typer
 
 from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.cli.console import complain, error_record, errors_reported, say, say_json
-from restore_sdk.cli.exit_codes import ExitCode, exit_code
+from restore_sdk.cli.dip_models import DIP_MODELS
+from restore_sdk.cli.exit_codes import ExitCode, UsageError, exit_code
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.errors import ModelError, ModelNotFoundError
 from restore_sdk.spec import ModelSpec
@@ -22,31 +23,35 @@ models = typer.Typer(help="List, show and verify the bundled models.", no_args_i
 
 @models.command("list")
 def list_command(as_json: Json = False, debug: Debug = False) -> None:
-    """List the bundled models, with what they were trained on and its terms."""
+    """List the bundled models, with what they were trained on and its terms, and the fits to each image."""
     with errors_reported("models list", as_json=as_json, debug=debug):
         entries = list_models()
         if as_json:
-            say_json({"command": "models list", "exit_code": 0, "models": [_record(entry) for entry in entries]})
+            fitted = [model.record() for model in DIP_MODELS.values()]
+            listed = {"models": [_record(entry) for entry in entries], "fitted_to_each_image": fitted}
+            say_json({"command": "models list", "exit_code": 0, **listed})
         for entry in () if as_json else entries:
-            say(f"{entry.name:<16} {entry.task:<14} {entry.size / 1e6:6.2f} MB  {entry.licence:<12} {entry.summary}")
-            say(f"{'':16} trained on {entry.trained_on}. {entry.terms}")
+            say(f"{entry.name:<17} {entry.task:<14} {entry.size / 1e6:6.2f} MB  {entry.licence:<12} {entry.summary}")
+            say(f"{'':17} trained on {entry.trained_on}. {entry.terms}")
+        for line in () if as_json else [line for model in DIP_MODELS.values() for line in model.lines()]:
+            say(line)
 
 
 SHOWN_OF_SPEC = ("receptive_radius", "size_multiple", "fast_halo", "bytes_per_pixel", "corruption", "source")
+NONE = {"sigma": "real noise", "receptive_radius": "the whole image"}  # what it means that there is no such number
 
 
 @models.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False, debug: Debug = False) -> None:
-    """Show one bundled model: file, hash, licence, training data and its terms, measured quality."""
+    """Show one model: file, hash, licence, training data and its terms, measured quality."""
     with errors_reported("models show", as_json=as_json, debug=debug):
-        entry = _entry(name)
-        record, spec = _record(entry), _spec(entry)
+        record, spec = (DIP_MODELS[name].record(), {}) if name in DIP_MODELS else _shown(_entry(name))
         if as_json:
             say_json({"command": "models show", "exit_code": 0, "model": record, "spec": spec})
         else:
             _say_record(record)
             for key in SHOWN_OF_SPEC if spec else ():
-                say(f"{key:<17} {spec[key]}")
+                _say_value(key, spec[key])
 
 
 @models.command()
@@ -85,10 +90,16 @@ def _verdicts(problems: Mapping[str, ModelError | None]) -> list[dict[str, Any]]
 
 
 def _entry(name: str) -> ZooEntry:
+    if name in DIP_MODELS:
+        raise UsageError(f"{name} has no file: it is fitted to each image; pass the name of a bundled model")
     entries = {entry.name: entry for entry in list_models()}
     if name not in entries:
         raise ModelNotFoundError(name, tuple(entries))
     return entries[name]
+
+
+def _shown(entry: ZooEntry) -> tuple[dict[str, Any], dict[str, Any]]:
+    return _record(entry), _spec(entry)
 
 
 def _record(entry: ZooEntry) -> dict[str, Any]:
@@ -106,7 +117,22 @@ def _spec(entry: ZooEntry) -> dict[str, Any]:
 
 def _say_record(record: Mapping[str, Any]) -> None:
     for key, value in record.items():
-        if key != "quality":
-            say(f"{key:<17} {value}")
-    for measured in record["quality"]:
-        say("quality           " + "  ".join(f"{key} {value}" for key, value in measured.items()))
+        if key != "quality" and value is not None:
+            _say_value(key, value)
+    for measured in record.get("quality", ()):
+        say("quality           " + "  ".join(_in_words(key, value) for key, value in measured.items()))
+
+
+def _say_value(key: str, value: object) -> None:
+    """A line for one value; of a table, a line for each row."""
+    if isinstance(value, Mapping):
+        for row, text in value.items():
+            say(f"{key:<17} {row} {text}")
+    else:
+        say(f"{key:<17} {NONE.get(key, '-') if value is None else value}")
+
+
+def _in_words(key: str, value: object) -> str:
+    if value is None:
+        return NONE.get(key, f"{key} -")
+    return f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"

@@ -12,6 +12,7 @@ from restore_sdk.cli.exit_codes import UsageError
 from restore_sdk.errors import ImageReadError
 from restore_sdk.image.big_names import is_zarr
 
+NOT_REGULAR = "not a regular file"
 OVERWRITE = "pass --overwrite to replace it, or another OUT"
 
 
@@ -35,7 +36,7 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Work:
     """Everything IN stands for: `jobs`, `missing` for what is not there, and the suffixes of files in folders (and matches of
-    globs) that were left out because they are not those of images."""
+    globs) that were left out because they are not those of images; NOT_REGULAR for pipes, sockets and devices."""
 
     jobs: tuple[Job, ...]
     missing: tuple[ImageReadError, ...]
@@ -54,8 +55,7 @@ def plan_work(
     found: dict[tuple[Path, Path], Source] = {}
     missing: list[ImageReadError] = []
     left_out: list[str] = []
-    if not out or not all(patterns):
-        raise UsageError("IN or OUT is an empty name, perhaps of an unset variable; pass . for the current folder")
+    refuse_empty(*patterns, out, remedy="pass . for the current folder")
     folder = _user_path(out)
     for pattern in patterns:
         sources, others = _expanded(pattern, folder, readable)
@@ -70,6 +70,12 @@ def plan_work(
     if one_target and jobs[0].exists and not overwrite:
         raise UsageError(f"{out} exists; {OVERWRITE}")
     return Work(jobs, tuple(missing), tuple(left_out))
+
+
+def refuse_empty(*names: str, remedy: str) -> None:
+    """Raise UsageError for a name without a character, which the os functions take for the current folder."""
+    if not all(names):
+        raise UsageError(f"the input or OUT is an empty name, perhaps of an unset variable; {remedy}")
 
 
 def _writable(target: Path, suffixes: Collection[str]) -> Path:
@@ -87,14 +93,16 @@ def _expanded(pattern: str, out: Path, suffixes: Collection[str]) -> tuple[list[
         return [Source(path, Path(path.name))], []
     if glob.has_magic(pattern):
         matches = (Path(match) for match in sorted(glob.glob(str(path), recursive=True)))
-        return _below(_fixed_part(path), (match for match in matches if match.is_file()), suffixes)
+        return _below(_fixed_part(path), (match for match in matches if match.exists() and not match.is_dir()), suffixes)
     return [], []
 
 
 def _below(folder: Path, files: Iterable[Path], suffixes: Collection[str]) -> tuple[list[Source], list[str]]:
     sources, left_out = [], []
     for path in files:
-        if path.suffix.lower() in suffixes:
+        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            left_out.append(NOT_REGULAR)  # to open a pipe would be to wait for whoever writes into it
+        elif path.suffix.lower() in suffixes:
             sources.append(Source(path, path.relative_to(folder)))
         else:
             left_out.append(path.suffix.lower() or "no suffix")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -15,13 +16,15 @@ from restore_sdk.cli.console import complain, error_record, errors_reported, not
 from restore_sdk.cli.exit_codes import UsageError, exit_code
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.cli.image import BackendName, Device, Model, Threads, Tile, tile_choice
-from restore_sdk.cli.sources import OVERWRITE
+from restore_sdk.cli.sources import OVERWRITE, refuse_empty
+from restore_sdk.options import MOST_WORKERS
 
 if TYPE_CHECKING:
     from restore_sdk.stream.errors import StreamError
     from restore_sdk.stream.video import Progress, VideoReport
 
 PIPE = "-"
+SECONDS_BETWEEN_NOTES = 10.0  # where stderr is no terminal
 
 Input: TypeAlias = Annotated[str, typer.Argument(metavar="IN", help="A video file; - reads y4m from standard input.")]
 Out: TypeAlias = Annotated[
@@ -41,7 +44,7 @@ Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with wh
 Reuse: TypeAlias = Annotated[
     bool, typer.Option("--reuse", help="Do not compute tiles again that are the same as in the picture before; see --tile N.")
 ]
-Workers: TypeAlias = Annotated[int, typer.Option("--workers", min=1, help="Pictures in work at once.")]
+Workers: TypeAlias = Annotated[int, typer.Option("--workers", min=1, max=MOST_WORKERS, help="Pictures in work at once.")]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 
 
@@ -69,11 +72,11 @@ def video(
     """Restore a video; times, audio, subtitles, chapters and colour tags are kept."""
     with errors_reported("video", as_json=as_json, debug=debug, report=None):
         from restore_sdk.restorer import Restorer  # noqa: PLC0415 loads numpy and OpenCV
-        from restore_sdk.stream.errors import StreamError  # noqa: PLC0415
+        from restore_sdk.stream.errors import ContainerError, StreamError  # noqa: PLC0415
         from restore_sdk.stream.video import restore_video  # noqa: PLC0415
         from restore_sdk.stream.video_options import VideoOptions  # noqa: PLC0415
-        from restore_sdk.stream.video_parts import PartFolder  # noqa: PLC0415
 
+        refuse_empty(source, out, remedy="name a file, or - for the standard stream")
         if out == PIPE and as_json:
             raise UsageError("--json and -o - both write to stdout; write into a file, or leave --json out")
         if out != PIPE and not overwrite:
@@ -89,15 +92,16 @@ def video(
             workers=workers,
         )
         restorer = Restorer(model, backend=backend, device=device, tile=tile_choice(tile), threads=threads)
+        progress = PictureProgress(_shown(source), silent=as_json, resumes=resume)
         try:
-            with restorer, PictureProgress(_shown(source)) as progress:
+            with restorer, progress:
                 runs, tiles = restorer.reusing() if reuse else (restorer, None)
                 report = restore_video(runs, source, out, options, reuse=tiles, on_progress=progress.update)
                 runtime = runs.report()
         except KeyboardInterrupt:
-            if source != PIPE and PartFolder(Path(out)).folder.exists():
-                note("pass --resume with the same settings to go on where it was")
-            raise
+            raise KeyboardInterrupt(*() if PIPE in (source, out) else (_what_is_kept(out, progress.total),)) from None
+        except ContainerError as exc:
+            raise UsageError(str(exc)) from exc
         except StreamError as exc:
             raise typer.Exit(_report_failure(exc, as_json=as_json, debug=debug)) from None
         _say_report(report, runtime, as_json=as_json)
@@ -110,10 +114,16 @@ def refuse_existing(out: str) -> None:
 
 
 class PictureProgress:
-    """One bar on stderr: pictures, pictures a second, time to go; silent where stderr is no terminal."""
+    """One bar on stderr: pictures, pictures a second, time to go; a line now and then where stderr is no terminal.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    silent   no lines
+    resumes  say so if there was nothing to go on with
+    """
+
+    def __init__(self, name: str, *, silent: bool = False, resumes: bool = False) -> None:
+        self._name, self._silent, self._resumes = name, silent, resumes
+        self._said = time.monotonic()
+        self.total: int | None = None
         self._bar: Any = None
         self._task: Any = None
 
@@ -135,10 +145,29 @@ class PictureProgress:
 
     def update(self, progress: Progress) -> None:
         """Fits `on_progress` of restore_video."""
+        left = "" if progress.eta is None else f"{clock(progress.eta)} to go"
+        self.total = None if progress.total is None else max(progress.total, progress.done)
+        if self._resumes and progress.done == 1:
+            (note if self._bar is None else self._bar.console.print)("nothing to resume, starting anew")
         if self._bar is not None:
-            left = "" if progress.eta is None else f"{clock(progress.eta)} to go"
-            total = None if progress.total is None else max(progress.total, progress.done)
-            self._bar.update(self._task, completed=progress.done, total=total, rate=f"{progress.fps:.1f} fps", left=left)
+            self._bar.update(self._task, completed=progress.done, total=self.total, rate=f"{progress.fps:.1f} fps", left=left)
+        elif not self._silent and time.monotonic() - self._said >= SECONDS_BETWEEN_NOTES:
+            self._said = time.monotonic()
+            note(f"{_counted(progress.done, self.total)}, {progress.fps:.1f} fps{left and f', {left}'}")
+
+
+def _counted(done: int, total: int | None) -> str:
+    return f"{done} pictures" if total is None else f"{done} of {total} pictures"
+
+
+def _what_is_kept(out: str, total: int | None) -> str:
+    """What an interrupted run leaves beside `out`, and how to go on with it."""
+    from restore_sdk.image.atomic import resolve_target  # noqa: PLC0415 loads numpy
+    from restore_sdk.stream.video_parts import PART_FRAMES, PartFolder  # noqa: PLC0415
+
+    kept = PartFolder(resolve_target(Path(out))).kept
+    how = "go on with --resume and the same settings" if kept else f"they are kept {PART_FRAMES} at a time"
+    return f"{_counted(kept, total)} kept; {how}"
 
 
 def clock(seconds: float) -> str:

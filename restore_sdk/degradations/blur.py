@@ -16,7 +16,7 @@ from restore_sdk.degradations.conversions import std_from_signed
 from restore_sdk.degradations.draws import normal_like, uniform
 from restore_sdk.degradations.errors import ThetaError
 from restore_sdk.degradations.operator import Layout, Operator, check_batch
-from restore_sdk.degradations.parameters import Range, check_choice, check_number, check_whole, limits
+from restore_sdk.degradations.parameters import STRONGEST, Range, check_choice, check_number, check_whole, limits
 from restore_sdk.degradations.theta import Shape, Theta
 
 _TRUNCATE = 4.0  # standard deviations, where a Gaussian kernel ends
@@ -97,7 +97,7 @@ class ConvolveNoise(Convolution):
         check_whole("size", self.size if self.size % 2 else None, 1, _LARGEST, "that is odd")
         check_choice("kernel", self.kernel, ("box", "gaussian"))
         check_number("spread", self.spread, 1e-3, _LARGEST, "pixels")
-        check_number("sigma", self.sigma, 0, math.inf)
+        check_number("sigma", self.sigma, 0, STRONGEST)
         check_choice("border", self.border, get_args(Border))
 
     @property

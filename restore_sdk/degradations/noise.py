@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from restore_sdk.degradations.draws import normal_like, poisson, uniform
-from restore_sdk.degradations.parameters import Range, check_choice, check_number
+from restore_sdk.degradations.parameters import STRONGEST, Range, check_choice, check_number
 from restore_sdk.degradations.pointwise import Unchanging
 
 _DARKEST, _BRIGHTEST = 1e-6, 1e7  # counts; below there is no picture, above float32 cannot count
@@ -30,7 +29,7 @@ class GaussianNoise(PureNoise):
     sigma: float | Range = 0.1
 
     def __post_init__(self) -> None:
-        check_number("sigma", self.sigma, 0, math.inf)
+        check_number("sigma", self.sigma, 0, STRONGEST)
 
     def _noise(self, y: Tensor, rng: torch.Generator) -> Tensor:
         sigma = uniform((y.shape[0], 1, 1, 1), rng, y.device, self.sigma).to(y.dtype)
@@ -65,7 +64,7 @@ class PoissonGaussianNoise(PureNoise):
 
     def __post_init__(self) -> None:
         check_number("peak", self.peak, _DARKEST, _BRIGHTEST, "counts")
-        check_number("sigma", self.sigma, 0, math.inf)
+        check_number("sigma", self.sigma, 0, STRONGEST)
 
     def _noise(self, y: Tensor, rng: torch.Generator) -> Tensor:
         return GaussianNoise(self.sigma).noise(PoissonNoise(self.peak).noise(y, rng), rng)

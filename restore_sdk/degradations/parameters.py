@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from restore_sdk.errors import OptionsError
 
+STRONGEST = 1e6  # standard deviation of noise; beside more, float32 keeps nothing of an image of values up to 1
+
 
 class Range(NamedTuple):
     """A parameter drawn anew for each image, uniform between the two; `low..high` in text."""

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+BUDGETS = ("max_iterations", "max_seconds")  # what ends a fit that its policy did not end
+LATE, LATE_ITERATIONS = 0.05, 10  # a best iteration so near the end, share or number, is one that a longer fit may better
+
 Planes: TypeAlias = NDArray[np.float32]  # (C, H, W), black 0, white 1
 
 
@@ -74,6 +77,16 @@ class FitResult:
     strip: tuple[tuple[int, NDArray[np.uint8]], ...] = ()
     weights: list[Tensor] | None = None
 
+    @property
+    def still_improving(self) -> bool:
+        """Whether a budget ended it while its stopping score was still falling: a larger one would give a better image."""
+        waited = self.iterations - self.best_iteration
+        if self.stop_reason not in BUDGETS or self.policy == "none" or waited > max(LATE_ITERATIONS, LATE * self.iterations):
+            return False
+        scores = [point.score for point in self.trajectory if point.score is not None]
+        tenth = max(1, len(scores) // 10)  # single scores jump
+        return len(scores) < 2 or float(np.mean(scores[-tenth:])) < float(np.mean(scores[-2 * tenth : -tenth]))
+
     def report(self) -> dict[str, Any]:
         """The facts as JSON types."""
         last = self.trajectory[-1] if self.trajectory else None
@@ -86,6 +99,7 @@ class FitResult:
             "seconds": round(self.seconds, 3),
             "loss": None if last is None else last.loss,
             "score": None if last is None else last.score,
+            "still_improving": self.still_improving,
         }
 
 
@@ -105,6 +119,7 @@ class DipOutcome:
         reasons = sorted({fit.stop_reason for fit in self.fits})
         return {
             "stop_reason": ", ".join(reasons),
+            "still_improving": any(fit.still_improving for fit in self.fits),
             "iterations": max(fit.iterations for fit in self.fits),
             "seconds": round(self.seconds, 3),
             "device": self.device,

@@ -12,7 +12,7 @@ from restore_sdk.errors import ImageReadError
 # Of tifffile, zarr and the codecs under them, whose own errors are ValueErrors and RuntimeErrors
 DAMAGE = (
     *(ValueError, RuntimeError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, AssertionError),
-    struct.error,
+    *(struct.error, ArithmeticError),
 )
 
 

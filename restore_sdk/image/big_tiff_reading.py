@@ -18,11 +18,13 @@ from restore_sdk.errors import ImageReadError
 from restore_sdk.extras import require
 from restore_sdk.image.big_damage import damage_told
 from restore_sdk.image.big_facts import FORMATS_THAT_WORK, LARGEST_PIECE, MIB, BigFacts
+from restore_sdk.image.big_size import DEFLATE_EXPANDS
 from restore_sdk.image.big_tiff_tags import metadata_of
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _JPEGS = {6, 7, 33007, 34892}
 _PREMULTIPLIED = 1
+_EXPANDS = {1: 1, 5: 2560, 8: DEFLATE_EXPANDS, 32773: 64, 32946: DEFLATE_EXPANDS}  # bytes from one, at most; LZW: of 12-bit codes
 _ROWS_AT_ONCE = MIB  # bytes of uncompressed rows that make one piece
 _AGAIN = f"get a whole copy of it, or use {FORMATS_THAT_WORK}"
 _REMEDY = "save it as gray, RGB or RGBA of 8 or 16 bits or 32-bit float"
@@ -120,7 +122,7 @@ class TiffSource:
                 f"it is compressed in pieces of {tile[1]}x{tile[0]} pixels, which do not fit the memory bound of "
                 f"{LARGEST_PIECE // MIB} MiB; save it in tiles"
             )
-        self._check_extents()
+        self._check_extents(dtype.itemsize)
         return BigFacts(
             format="TIFF",
             height=height,
@@ -153,13 +155,23 @@ class TiffSource:
             self._refuse("its colours are multiplied by their alpha; save it with plain alpha")
         return (0 if gray else samples), dtype.newbyteorder("=")
 
-    def _check_extents(self) -> None:
-        offsets, counts = (np.array(values, np.int64) for values in (self._page.dataoffsets, self._page.databytecounts))
-        if not len(offsets) or len(offsets) != len(counts):
+    def _check_extents(self, sample_bytes: int) -> None:
+        """All pieces lie in the file, and those that are not empty can hold the image."""
+        page = self._page
+        offsets, counts = (np.array(values, np.int64) for values in (page.dataoffsets, page.databytecounts))
+        height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+        planes = page.samplesperpixel if page.planarconfig == 2 else 1
+        pieces = planes * -(-page.imagelength // height) * -(-page.imagewidth // width)
+        if not 0 < pieces <= len(offsets) == len(counts):
             self._refuse("the positions of its pixels are missing; get a whole copy of it")
         missing = int((offsets + counts).max()) - os.path.getsize(self._path)
         if missing > 0:
             self._refuse(f"it is truncated: {missing} bytes are missing; get a whole copy of it")
+        empty = int(np.count_nonzero(counts == 0)) * height * width // planes  # pixels
+        wanted = (page.imagelength * page.imagewidth - empty) * page.samplesperpixel * sample_bytes
+        held = int(counts.sum()) * _EXPANDS.get(int(page.compression), wanted)
+        if held < wanted:
+            self._refuse(f"its pixels take {wanted} bytes, and its pieces hold {held} at most; get a whole copy of it")
 
     def _left_out(self) -> Iterator[str]:
         pages = len(self._tiff.pages)

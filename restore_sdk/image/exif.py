@@ -17,7 +17,9 @@ from restore_sdk.image.tiff_tags import (
     Field,
     TiffDamagedError,
     byte_order,
+    classic_header,
     first_offset,
+    is_big,
     patch_integer,
     read_fields,
     read_tree,
@@ -42,7 +44,7 @@ def normalise_exif(exif: bytes | None) -> bytes | None:
         read_fields(block, first_offset(block))
     except (TiffDamagedError, struct.error):
         return None
-    return block
+    return None if is_big(block) else block
 
 
 def orientation_of(exif: bytes | None) -> int:
@@ -109,4 +111,4 @@ def exif_from_tiff(data: Buffer) -> bytes | None:
     tags = descriptive_tags(data)
     if not tags:
         return None
-    return bytes(data[:4]) + struct.pack(byte_order(data) + "I", 8) + write_tree(tags, 8, byte_order(data))
+    return classic_header(data) + write_tree(tags, 8, byte_order(data))

@@ -25,7 +25,7 @@ from restore_sdk.image.png_chunks import (
 )
 from restore_sdk.image.quiet import quiet_pillow
 from restore_sdk.image.tiff_header import read_tiff_header
-from restore_sdk.image.tiff_tags import TiffDamagedError
+from restore_sdk.image.tiff_tags import Buffer, TiffDamagedError
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile as PillowFile
@@ -133,7 +133,7 @@ _PLUGINS = {
 }
 
 
-def open_with_pillow(name: str, data: bytes) -> PillowFile:
+def open_with_pillow(name: str, data: Buffer) -> PillowFile:
     """Pillow's own file object for the format `name`; its class, not Image.open, whose size limits are ours to set."""
     module, plugin = _PLUGINS[name]
     opened: PillowFile = getattr(importlib.import_module(module), plugin)(io.BytesIO(data))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from restore_sdk.image.header import Header, UnreadableError
 from restore_sdk.image.metadata import damage, open_with_pillow
 from restore_sdk.image.quiet import quiet_opencv, quiet_pillow
-from restore_sdk.image.tiff_tags import ORIENTATION, first_offset, patch_integer, read_fields
+from restore_sdk.image.tiff_tags import ORIENTATION, Buffer, first_offset, patch_integer, read_fields
 
 Pixels = NDArray[Any]
 
@@ -27,7 +27,8 @@ def decode(path: Path, data: bytes, header: Header) -> Pixels:
 
     data: the bytes of the file at `path`.
     """
-    stored = _decode_pillow(data, header) if header.decoder == "pillow" else _decode_opencv(path, data, header)
+    stored_as = _without_orientation(data) if header.format == "TIFF" and header.orientation != 1 else data
+    stored = _decode_pillow(stored_as, header) if header.decoder == "pillow" else _decode_opencv(path, stored_as, header)
     if stored.shape[:2] != (header.height, header.width):
         raise UnreadableError(
             f"its header says {header.width}x{header.height} pixels but it holds another size; get a whole copy of it"
@@ -37,9 +38,8 @@ def decode(path: Path, data: bytes, header: Header) -> Pixels:
     return upright(_to_full_scale(stored, header), header.orientation)
 
 
-def _decode_opencv(path: Path, data: bytes, header: Header) -> Pixels:
-    turned = header.format == "TIFF" and header.orientation != 1
-    buffer = np.frombuffer(_without_orientation(data) if turned else data, np.uint8)
+def _decode_opencv(path: Path, data: Buffer, header: Header) -> Pixels:
+    buffer = np.frombuffer(data, np.uint8)
     try:
         with quiet_opencv():
             pixels = _decode_in_place(path, header) if header.sequential else None
@@ -74,14 +74,14 @@ def _decode_in_place(path: Path, header: Header) -> Pixels | None:
 
 
 def _without_orientation(data: bytes) -> bytearray:
-    """OpenCV turns TIFF files upright even when asked for the pixels as they are; taking the tag away leaves that to us."""
+    """OpenCV and Pillow turn TIFF files upright though asked for the pixels as they are; without the tag that is left to us."""
     patched = bytearray(data)
     fields, _ = read_fields(data, first_offset(data))
     patch_integer(patched, fields[ORIENTATION], 1)
     return patched
 
 
-def _decode_pillow(data: bytes, header: Header) -> Pixels:
+def _decode_pillow(data: Buffer, header: Header) -> Pixels:
     try:
         with quiet_pillow(), open_with_pillow(header.format, data) as image:
             image.load()

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from restore_sdk.image.exif import exif_from_tiff
 from restore_sdk.image.header import Header, UnreadableError, notices_of
-from restore_sdk.image.tiff_tags import ORIENTATION, Field, TiffDamagedError, byte_order, first_offset, read_fields
+from restore_sdk.image.tiff_tags import (
+    ORIENTATION,
+    Buffer,
+    Field,
+    TiffDamagedError,
+    byte_order,
+    first_offset,
+    is_big,
+    read_fields,
+)
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _READABLE_PHOTOMETRICS = frozenset({_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR})
@@ -26,13 +35,13 @@ class _Tags:
         return (self.integers(tag) or (default,))[0]
 
 
-def read_tiff_header(data: bytes) -> Header:
+def read_tiff_header(data: Buffer) -> Header:
     """Header of a TIFF file. Raises UnreadableError for what cannot be decoded right, TiffDamagedError for damage."""
-    if data[:4] in {b"II+\0", b"MM\0+"}:
-        raise UnreadableError("BigTIFF is not supported; save it as classic TIFF, or in pieces below 4 GiB")
     fields, following = read_fields(data, first_offset(data))
     tags = _Tags(fields, byte_order(data))
     _check_storage(tags, len(data))
+    if is_big(data) and tags.order == ">" and _decoder(tags) == "pillow":  # which knows little-endian ones alone
+        raise UnreadableError(f"a big-endian BigTIFF with transparency or CMYK is not supported; {_REMEDY}")
     icc = fields.get(34675)
     return Header(
         format="TIFF",
@@ -120,7 +129,7 @@ def _resolution(tags: _Tags) -> tuple[float, float] | None:
     return (x * factor, y * factor) if factor and x and y else None
 
 
-def _count_pages(data: bytes, following: int) -> int:
+def _count_pages(data: Buffer, following: int) -> int:
     seen: set[int] = set()
     while following and following not in seen and len(seen) < _MAX_PAGES:
         seen.add(following)

@@ -1,6 +1,7 @@
 """TIFF directories, the structure under TIFF files and EXIF blocks alike: read, changed in place, and written.
 
-Source: TIFF 6.0 (Adobe, 1992), section 2; Exif 2.32, section 4.6. Only classic TIFF (32-bit offsets).
+Source: TIFF 6.0 (Adobe, 1992), section 2; Exif 2.32, section 4.6. BigTIFF (64-bit offsets; the BigTIFF design of libtiff) is
+read alone: what is written here is classic.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of one value, by field type
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+SIZES |= {16: 8, 17: 8, 18: 8}  # bytes of one value, by field type; these three are BigTIFF's
 _UNITS = {5: 4, 10: 4}  # a rational is two integers
 SHORT, LONG, RATIONAL, UNDEFINED = 3, 4, 5, 7
 
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROP_IFD = 274, 34665, 34853, 40965
 Buffer = bytes | bytearray | memoryview
+_CLASSIC, _BIG = {b"II*\0": "<", b"MM\0*": ">"}, {b"II+\0": "<", b"MM\0+": ">"}
 NESTED = frozenset({EXIF_IFD, GPS_IFD, INTEROP_IFD})
 
 
@@ -33,8 +36,8 @@ class Field:
     at: int = 0
 
     def integers(self, order: str) -> tuple[int, ...]:
-        """The values of a BYTE, SHORT or LONG field (order '<' or '>'); () for any other type."""
-        code = {1: "B", 3: "H", 4: "I", 13: "I"}.get(self.kind)
+        """The values of a field of whole numbers without a sign (order '<' or '>'); () for any other type."""
+        code = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(self.kind)
         return struct.unpack(f"{order}{len(self.raw) // SIZES[self.kind]}{code}", self.raw) if code else ()
 
     def rational(self, order: str) -> float | None:
@@ -49,16 +52,28 @@ Directory = dict[int, "Field | Directory"]
 
 
 def byte_order(data: Buffer) -> str:
-    """'<' or '>' from the first four bytes. Raises TiffDamagedError for anything but a classic TIFF header."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
-    if order is None or len(data) < 8:
+    """'<' or '>' from the first four bytes. Raises TiffDamagedError for anything but the header of a TIFF or BigTIFF."""
+    order = (_CLASSIC | _BIG).get(bytes(data[:4]))
+    if order is None or len(data) < (16 if is_big(data) else 8):
         raise TiffDamagedError("no TIFF header")
     return order
 
 
+def is_big(data: Buffer) -> bool:
+    """Whether the first four bytes are those of a BigTIFF."""
+    return bytes(data[:4]) in _BIG
+
+
+def classic_header(data: Buffer) -> bytes:
+    """The first eight bytes of a classic TIFF in the byte order of `data`, whose directory follows them at once."""
+    order = byte_order(data)
+    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+
+
 def first_offset(data: Buffer) -> int:
     """Offset of the first directory."""
-    return int(struct.unpack_from(byte_order(data) + "I", data, 4)[0])
+    code, at = ("Q", 8) if is_big(data) else ("I", 4)
+    return int(struct.unpack_from(byte_order(data) + code, data, at)[0])
 
 
 def read_fields(data: Buffer, offset: int) -> tuple[dict[int, Field], int]:
@@ -66,21 +81,22 @@ def read_fields(data: Buffer, offset: int) -> tuple[dict[int, Field], int]:
 
     A tag of an unknown type, or whose values lie outside the data, is left out, as readers of damaged EXIF do.
     """
-    order = byte_order(data)
-    if not 8 <= offset <= len(data) - 6:
+    order, word, counter, entry = byte_order(data), *(("Q", "Q", 20) if is_big(data) else ("I", "H", 12))
+    inside, head = struct.calcsize(f"={word}"), struct.calcsize(f"={counter}")  # bytes of an offset, and of the number of tags
+    if not 8 <= offset <= len(data) - 6 or offset + head > len(data):
         raise TiffDamagedError(f"directory at byte {offset} lies outside the {len(data)} bytes")
-    count = struct.unpack_from(order + "H", data, offset)[0]
-    end = offset + 2 + 12 * count
+    end = offset + head + entry * struct.unpack_from(order + counter, data, offset)[0]
     if end > len(data):
         raise TiffDamagedError(f"directory at byte {offset} is cut off")
     fields = {}
-    for position in range(offset + 2, end, 12):
-        tag, kind, values = struct.unpack_from(order + "HHI", data, position)
-        size = SIZES.get(kind, 0) * values
-        at = position + 8 if size <= 4 else struct.unpack_from(order + "I", data, position + 8)[0]
+    for position in range(offset + head, end, entry):
+        tag, kind, values = struct.unpack_from(f"{order}HH{word}", data, position)
+        size, at = SIZES.get(kind, 0) * values, position + entry - inside
+        if size > inside:
+            at = struct.unpack_from(order + word, data, at)[0]
         if kind in SIZES and at + size <= len(data):
             fields[tag] = Field(kind, bytes(data[at : at + size]), at)
-    following = struct.unpack_from(order + "I", data, end)[0] if end + 4 <= len(data) else 0
+    following = struct.unpack_from(order + word, data, end)[0] if end + inside <= len(data) else 0
     return fields, following
 
 

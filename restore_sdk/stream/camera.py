@@ -54,6 +54,7 @@ class Camera:
     options  how long it is waited for
     opener, clock, chance   stand for the outside world in tests
 
+    A file works too, for trying things out: it is read as fast as its pictures are taken, and begins anew at its end, for ever.
     A lost connection is made again, at first after half a second, then after twice as long each time, with some jitter. Iterating
     raises CameraLostError, with the last reason, when the camera gave nothing for options.give_up_after; MissingExtraError.
     """

@@ -41,7 +41,7 @@ Opener: TypeAlias = Callable[[str, CameraOptions], CameraSource]
 
 
 def open_camera(source: str, options: CameraOptions) -> CameraSource:
-    """Connect: "0" or "camera:0" is a camera by its number, "/dev/video0" a device, the rest an address or a file.
+    """Connect: "0" or "camera:0" is a camera by its number, "/dev/video0" a device, the rest an address, or a file, read once.
 
     Raises CameraLostError, MissingExtraError.
     """

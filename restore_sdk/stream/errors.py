@@ -7,6 +7,7 @@ RestoreError
     |   `-- VideoReadError            .path .reason
     `-- ImageWriteError
         `-- VideoWriteError           .path .reason
+            `-- ContainerError
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class VideoReadError(ImageReadError):
 
 class VideoWriteError(ImageWriteError):
     """A target that cannot be written, or a container that cannot hold the streams."""
+
+
+class ContainerError(VideoWriteError):
+    """A name that ends in no suffix of a container for videos."""
 
 
 def write_error(path: Path | str, exc: Exception) -> VideoWriteError:

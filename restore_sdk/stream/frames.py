@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, get_args
 
 from restore_sdk.errors import OptionsError
-from restore_sdk.options import DEFAULT_QUEUE
+from restore_sdk.options import DEFAULT_QUEUE, MOST_WORKERS
 from restore_sdk.stream.errors import StreamError
 from restore_sdk.stream.line import Job, Line
 
@@ -67,7 +67,7 @@ def stream_frames(
 
     restore  called from `workers` threads; what it takes and returns is its own matter (arrays of the host or of a device)
     frames   read in one thread; a generator is closed there
-    workers  frames in work at once
+    workers  frames in work at once, 1 to 64
     queue    frames that wait for a worker, and as many finished ones that wait for the consumer
     policy   when the consumer is slower than the source: "block" makes the source wait (files); "drop-oldest" drops the frame
              that has waited longest; "latest-only" keeps one waiting frame, the newest, whatever `queue` is (cameras)
@@ -76,9 +76,10 @@ def stream_frames(
     reuse    counts the tiles that were taken over
 
     Frames come out in order. Nothing starts before the first one is asked for. Whatever a stage raises ends the stream and is
-    raised once, as a StreamError with the frame's number, after the frames before it. Raises OptionsError.
+    raised once, as a StreamError with the frame's number, after the frames before it. Raises OptionsError, with the first frame
+    also where the system starts no thread for each worker.
     """
-    _check_count("workers", workers)
+    _check_count("workers", workers, MOST_WORKERS)
     _check_count("queue", queue)
     if policy not in get_args(Policy):
         raise OptionsError("policy", policy, "'block', 'drop-oldest' or 'latest-only'")
@@ -130,10 +131,9 @@ class FrameStream(Generic[Restored]):
         """End every thread, waiting for the frame that each has in hand; a second call does nothing."""
         self._closed = True
         self._release()
-        if self._started:
-            for thread in self._threads:
-                if thread is not threading.current_thread():
-                    thread.join()
+        for thread in self._threads:
+            if thread.ident is not None and thread is not threading.current_thread():  # else it was never started
+                thread.join()
 
     def __enter__(self) -> FrameStream[Restored]:
         return self
@@ -146,10 +146,18 @@ class FrameStream(Generic[Restored]):
             return None
         asked_at = time.perf_counter()
         if not self._started:
-            self._started = True
+            self._start()
+        return self._line.next(asked_at)
+
+    def _start(self) -> None:
+        self._started = True
+        try:
             for thread in self._threads:
                 thread.start()
-        return self._line.next(asked_at)
+        except RuntimeError as exc:  # the system has no more of them
+            self.close()
+            workers = len(self._threads) - 1
+            raise OptionsError("workers", workers, f"fewer than the threads that the system can start ({exc})") from exc
 
 
 def _read(line: Line[Given, Restored], frames: Iterable[Given]) -> None:
@@ -200,6 +208,6 @@ def _record(job: Job[Any, Restored], dropped: int) -> FrameRecord:
     )
 
 
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise OptionsError(name, value, "an integer of at least 1")
+def _check_count(name: str, value: object, most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
+        raise OptionsError(name, value, "an integer of at least 1" if most is None else f"an integer from 1 to {most}")

@@ -120,11 +120,11 @@ class FileJob:
         """The file to be, with all that accompanies the pictures at hand."""
         facts, cut = self._order.facts, self._order.cut
         if facts.path == STANDARD_INPUT:
-            yield Container(self._whole, None)
+            yield Container(self._whole, None, self._target)
             return
         shift = Fraction(cut.shift) * facts.time_base
         with Companions(Path(facts.path), self._order.reader.stream_index, cut.begin, cut.end, shift) as companions:
-            yield Container(self._whole, companions)
+            yield Container(self._whole, companions, self._target)
 
     def _identity(self) -> dict[str, Any]:
         """All that the packets depend on; the end is left out, as it only says how many there are."""

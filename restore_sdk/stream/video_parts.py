@@ -56,15 +56,23 @@ class PartFolder:
         Raises OptionsError for the parts of another job, VideoWriteError.
         """
         try:
-            if resume and self.folder.is_dir():
+            done = self._unbroken() if resume else []
+            if done:
                 self._check(job)
-                return self._whole_parts()
+                for path in sorted(self.folder.glob("part-*"))[len(done) :]:
+                    path.unlink()
+                return done
             self.remove()
             self.folder.mkdir()
             (self.folder / JOB).write_text(json.dumps(job, indent=1, sort_keys=True), encoding="utf-8")
         except OSError as exc:
             raise write_error(self.folder, exc) from exc
         return []
+
+    @property
+    def kept(self) -> int:
+        """Frames that a run with `resume` would not make again, unless the disk has damaged them."""
+        return PART_FRAMES * len(self._unbroken(checked=False))
 
     def write(self, number: int, packets: list[EncodedPacket], extradata: bytes) -> Part:
         """Keep a part. Raises VideoWriteError."""
@@ -100,17 +108,14 @@ class PartFolder:
             was = ", ".join(f"{name} {found.get(name)!r} -> {wanted[name]!r}" for name in changed)
             raise OptionsError("resume", True, f"the settings that the work was started with ({was}); give those, or start anew")
 
-    def _whole_parts(self) -> list[Part]:
-        """The unbroken run of full, undamaged parts from the first; what follows it is deleted."""
+    def _unbroken(self, *, checked: bool = True) -> list[Part]:
+        """The unbroken run of full parts from the first; with `checked`, of those whose bytes are what was written."""
         found: list[Part] = []
-        paths = sorted(self.folder.glob("part-*"))
-        for path in paths:
-            part = _read_head(path)
+        for path in sorted(self.folder.glob("part-*")):
+            part = _read_head(path, checked=checked)
             if path != self._path(len(found)) or part is None or part.frames != PART_FRAMES:
                 break
             found.append(part)
-        for path in paths[len(found) :]:
-            path.unlink()
         return found
 
 
@@ -139,14 +144,13 @@ def _packed(packet: EncodedPacket) -> bytes:
     return _RECORD.pack(packet.pts, packet.duration, packet.is_keyframe, len(packet.data)) + packet.data
 
 
-def _read_head(path: Path) -> Part | None:
-    """None for a damaged part."""
+def _read_head(path: Path, *, checked: bool) -> Part | None:
+    """None for a damaged part; `checked`: read all of it to see that."""
     try:
         with path.open("rb") as file:
             head = json.loads(file.readline())
-            body = hashlib.file_digest(file, "sha256").hexdigest()
-        if body != head["sha256"]:
-            return None
+            if checked and hashlib.file_digest(file, "sha256").hexdigest() != head["sha256"]:
+                return None
         return Part(path, int(head["frames"]), int(head["last_pts"]), bytes.fromhex(head["extradata"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

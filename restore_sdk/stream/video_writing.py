@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk.extras import require
-from restore_sdk.stream.errors import VideoWriteError, write_error
+from restore_sdk.stream.errors import ContainerError, VideoWriteError, write_error
 from restore_sdk.stream.video_codecs import Encoding, configure, encoders_for, open_encoder
 from restore_sdk.stream.video_companions import Companions
 from restore_sdk.stream.video_facts import VideoFacts
@@ -138,18 +138,18 @@ class _Y4mPipe:
 
 
 class Container:
-    """The file that a video will be, under a temporary name. Nothing is on disk before write()."""
+    """The file that a video will be, under a temporary name. Nothing is on disk before write(). `target`: what errors name."""
 
-    def __init__(self, path: Path, companions: Companions | None) -> None:
+    def __init__(self, path: Path, companions: Companions | None, target: Path) -> None:
         self._av = require("av", "video")
-        self._path, self._companions = path, companions
+        self._path, self._companions, self._target = path, companions, target
         try:
             self._output = self._av.open(str(path), "w", options=self._options())
         except (ValueError, self._av.FFmpegError) as exc:
-            reason = f"no container is known for the suffix {path.suffix!r}; use .mp4, .mkv, .mov or .webm"
-            raise VideoWriteError(path, reason) from exc
+            suffix = f"no container is known for the suffix {path.suffix!r}" if path.suffix else "it has no suffix of a video"
+            raise ContainerError(target, f"{suffix}; end its name in .mp4, .mkv, .mov or .webm") from exc
         if self._output.format.flags & self._av.format.Flags.no_timestamps.value:
-            raise VideoWriteError(path, f"{self._output.format.name} holds no times; use .mp4, .mkv, .mov or .webm")
+            raise ContainerError(target, f"{self._output.format.name} holds no times; end its name in .mp4, .mkv, .mov or .webm")
 
     @property
     def encoders(self) -> list[str]:
@@ -171,11 +171,11 @@ class Container:
             self.add_companions()
             self._output.start_encoding()
             if any(part.extradata != bytes(stream.codec_context.extradata or b"") for part in parts):
-                raise VideoWriteError(self._path, "its parts come from another build of the encoder; start anew, without resume")
+                raise VideoWriteError(self._target, "its parts are of another build of the encoder; start anew, without resume")
             coarse = self._mux(stream, parts, encoding.time_base)
             self._output.close()
         except (OSError, self._av.FFmpegError) as exc:
-            raise write_error(self._path, exc) from exc
+            raise write_error(self._target, exc) from exc
         unit, off = stream.time_base, float(coarse) * 1e3
         return [f"its container counts in {unit} s: times are off by up to {off:.2f} ms"] if coarse else []
 

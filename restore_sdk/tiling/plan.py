@@ -180,19 +180,31 @@ class _Axis:
         spare = 2 if self.halo else 0  # two cores may be one multiple longer: those at the ends
         return max(3, _ceil_div(self.blocks - spare, core))
 
+    def next_smaller(self, count: int) -> int:
+        """The next count whose largest tile may be smaller: there are about 6 * sqrt(blocks) of them, whatever the length."""
+        if count < 3:
+            return count + 1
+        short = self.blocks // count
+        counts = (_ceil_div(self.blocks - 2, short), _ceil_div(self.blocks, short), self.blocks // short + 1)
+        return next(later for later in counts if later > count)  # at most two longer cores, none, a shorter core
+
 
 def _fewest_pixels(rows: _Axis, columns: _Axis, tile_pixels: int) -> tuple[int, int] | None:
+    """The counts of rows and columns; None where no tile is that small. Of the counts of rows with equal tiles, the first is the
+    best, and one whose tiles leave no room for the narrowest columns is none at all: the others need not be tried."""
     best: tuple[int, int, int] | None = None  # computed pixels, tiles, columns: the order of preference
     best_rows = 0
-    for row_count in range(1, rows.blocks + 1):
+    narrowest = min(columns.length, columns.multiple + 2 * columns.halo)
+    row_count = rows.count_within(tile_pixels // narrowest) or rows.blocks + 1
+    while row_count <= rows.blocks:
         if best is not None and (rows.computed(row_count) * columns.length, row_count, 1) > best:
             break  # more rows only cost more
         column_count = columns.count_within(tile_pixels // rows.largest(row_count))
-        if column_count is None:
-            continue
-        found = (rows.computed(row_count) * columns.computed(column_count), row_count * column_count, column_count)
-        if best is None or found < best:
-            best, best_rows = found, row_count
+        if column_count is not None:
+            found = (rows.computed(row_count) * columns.computed(column_count), row_count * column_count, column_count)
+            if best is None or found < best:
+                best, best_rows = found, row_count
+        row_count = rows.next_smaller(row_count)
     return None if best is None else (best_rows, best[2])
 
 

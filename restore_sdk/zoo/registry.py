@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from restore_sdk.errors import ModelDamagedError, ModelHashError, ModelNotFoundError
+from restore_sdk.options import DIP_TASKS
 
 FOLDER = Path(__file__).parent
 SCHEMA = 1
+SUFFIXES = {".onnx", ".pt2", ".plan"}  # of model files; a name that ends in one is meant as a path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +64,15 @@ def find_model(name_or_path: str | os.PathLike[str]) -> tuple[Path, str | None]:
         return models[name].path, models[name].sha256
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser, leaves "~nobody" as it is
     if not name or not os.path.exists(path):  # unlike Path.exists, False for a name that is too long
-        raise ModelNotFoundError(name, tuple(models))
+        raise _not_found(name, tuple(models))
     return path, None
+
+
+def _not_found(name: str, known: tuple[str, ...]) -> ModelNotFoundError:
+    path = Path(name)
+    here = "" if path.is_absolute() else " here"
+    what = f"there is no file {name}{here}" if path.suffix.lower() in SUFFIXES else None
+    return ModelNotFoundError(name, known, what, f", or {', '.join(DIP_TASKS)} (fitted to each image; extra [dip])")
 
 
 def verify_model(name: str) -> None:

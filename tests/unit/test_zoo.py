@@ -64,6 +64,25 @@ def test_unknown_model_lists_the_known(name: str) -> None:
 
 
 @pytest.mark.usefixtures("zoo")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("denoise.onnx", r"^there is no file denoise\.onnx here; bundled models are: denoise; "),
+        ("gone/a.PLAN", r"^there is no file gone/a\.PLAN here; "),
+        (str(Path("a.pt2").absolute()), r"a\.pt2; bundled"),
+        ("denoize", r"^no model 'denoize'; bundled models are: denoise; .*\.onnx file, or dip-denoise, dip-inpaint, .*\[dip\]"),
+    ],
+)
+def test_a_name_that_looks_like_a_file_is_told_from_one_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "denoise.onnx").unlink()
+    with pytest.raises(ModelNotFoundError, match=said):
+        registry.find_model(name)
+
+
+@pytest.mark.usefixtures("zoo")
 def test_verify_accepts_whole_and_refuses_unknown() -> None:
     registry.verify_model("denoise")
     with pytest.raises(ModelNotFoundError):

@@ -59,9 +59,12 @@ class CropStream(BatchStream):
             yield self._batch(np.random.default_rng([self._options.seed, step, 1 + process_rank()]))
 
     def _batch(self, generator: np.random.Generator) -> dict[str, Tensor]:
-        crops = [self._crop(generator) for _ in range(self._options.batch)]
+        count, patch = self._options.batch, self._options.patch
+        noisy = np.empty((count, 3, patch, patch), np.float32)  # a batch beyond memory fails here, before its crops are gathered
+        crops = [self._crop(generator) for _ in range(count)]
         names = [name for name in crops[0] if all(name in crop for crop in crops)]
-        return {name: torch.from_numpy(np.stack([crop[name] for crop in crops])) for name in names}
+        rooms = {"noisy": noisy}
+        return {name: torch.from_numpy(np.stack([crop[name] for crop in crops], out=rooms.get(name))) for name in names}
 
     def _crop(self, generator: np.random.Generator) -> dict[str, Planes]:
         observation = self._observations[int(generator.integers(len(self._observations)))]

@@ -85,7 +85,12 @@ def load_folders(folders: Sequence[Path], *, min_side: int, max_bytes: int | Non
 
 
 def split(count: int, every: int) -> tuple[list[int], list[int]]:
-    """Indices for training and for validation: every `every`-th image is held out, at least one on each side."""
+    """Indices for training and for validation: every `every`-th image is held out, at least one on each side; one image alone
+    serves both, which is told."""
+    if count == 1:
+        logger.warning(
+            "there is one usable image: it is both trained on and held out, so the scores do not say how others fare; pass more"
+        )
     held_out = [index for index in range(count) if index % every == every - 1] or [count - 1]
     kept = [index for index in range(count) if index not in set(held_out)]
     return kept or held_out, held_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -18,6 +18,7 @@ class Budget:
     """Counts steps and the seconds spent training (kept over interruptions); one of the two ends the training.
 
     clock: of the seconds; time.process_time, for one, leaves out what other programs take.
+    learning_rates: those of each stretch of the training, {"from_step": k, name: rate}; a new stretch where they were changed.
     """
 
     max_steps: int
@@ -25,6 +26,7 @@ class Budget:
     steps: int = 0
     seconds: float = 0.0
     clock: Callable[[], float] = field(default=wall_clock, repr=False)
+    learning_rates: list[dict[str, float]] = field(default_factory=list)
     _since: float | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -38,6 +40,15 @@ class Budget:
     def take_step(self) -> None:
         """One more optimiser step."""
         self.steps += 1
+
+    def use_rates(self, rates: Mapping[str, float]) -> bool:
+        """Train at these learning rates, by name, from here on; whether they are others than before."""
+        before = self.learning_rates[-1] if self.learning_rates else {}
+        now = {"from_step": self.steps, **rates}
+        if {**before, "from_step": self.steps} == now:
+            return False
+        self.learning_rates = [each for each in self.learning_rates if each["from_step"] < self.steps] + [now]
+        return bool(before)
 
     @property
     def elapsed(self) -> float:

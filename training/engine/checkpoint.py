@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ FILE_NAME = "model.safetensors"
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, or not one of ours."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}; use a run folder as `python -m training` writes it")
+    def __init__(self, path: Path, reason: str, remedy: str = "use a run folder as `python -m training` writes it") -> None:
+        super().__init__(f"{path}: {reason}; {remedy}")
         self.path, self.reason = path, reason
 
 
@@ -54,15 +55,28 @@ def folded(network: nn.Module) -> dict[str, Tensor]:
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Network in eval mode and its card, from a model.safetensors or the run folder that holds one. Raises CheckpointError."""
     file = path / FILE_NAME if path.is_dir() else path
+    with _opened(file) as opened:
+        card = _card(file, opened.metadata())
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    return _network(file, card, weights), card
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card alone. Raises CheckpointError."""
+    file = path / FILE_NAME if path.is_dir() else path
+    with _opened(file) as opened:
+        return _card(file, opened.metadata())
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
     if not file.is_file():
         raise CheckpointError(file, "no such file")
     try:
         with safe_open(file, framework="pt") as opened:
-            card = _card(file, opened.metadata())
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+            yield opened
     except (SafetensorError, UnicodeDecodeError) as exc:
         raise CheckpointError(file, f"not a safetensors file ({exc})") from exc
-    return _network(file, card, weights), card
 
 
 def _card(file: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:

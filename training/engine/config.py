@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,16 @@ Config = TypeVar("Config", bound=RunConfig)
 
 def read_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read and check a configuration. Raises ConfigError."""
+    values = read_values(path, overrides)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as exc:
+        overridden = [override.partition("=")[0].strip() for override in overrides]
+        raise ConfigError("; ".join(_problems(kind, path, overridden, exc))) from exc
+
+
+def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The values of a configuration, not checked yet. Raises ConfigError."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
@@ -67,10 +78,7 @@ def read_config(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f"{path} is not TOML: {exc}") from exc
     for override in overrides:
         _override(values, override)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as exc:
-        raise ConfigError(f"{path}: " + "; ".join(_problem(error) for error in exc.errors())) from exc
+    return values
 
 
 def to_toml(config: RunConfig) -> str:
@@ -110,9 +118,38 @@ def _parsed(text: str) -> object:
         return text  # a bare word is a string
 
 
-def _problem(error: Mapping[str, Any]) -> str:
+def _problems(kind: type[RunConfig], path: Path, overridden: Sequence[str], exc: ValidationError) -> list[str]:
+    """Each mistake with where it stands: in the file, or in --set. One that takes several keys may be of both."""
+    told, keys, last = [], known_keys(kind), ""
+    for error in exc.errors():
+        loc = ".".join(map(str, error["loc"]))
+        place = str(path)
+        if any(f"{loc}.".startswith(f"{key}.") for key in overridden):
+            place = "--set"
+        elif any(f"{key}.".startswith(f"{loc}." if loc else "") for key in overridden):
+            place = f"{path} with --set"
+        told.append(_problem(error, keys) if place == last else f"{place}: {_problem(error, keys)}")
+        last = place
+    return told
+
+
+def _problem(error: Mapping[str, Any], keys: Sequence[str]) -> str:
     key = ".".join(map(str, error["loc"])) or "configuration"
-    told = error["type"] in ("missing", "extra_forbidden") or isinstance(error["input"], dict)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, keys, 1)
+        return f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else "")
+    told = error["type"] == "missing" or isinstance(error["input"], dict)
     got = "" if told else f", got {error['input']!r}"
-    message = "unknown key" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}{got}"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}{got}"
+
+
+def known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every key of a configuration, with its table."""
+    keys = []
+    for name, field in kind.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            keys += known_keys(section, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

@@ -5,6 +5,9 @@ ValueError
     DataError         data/folder.py: a data folder that cannot be used
     CheckpointError   engine/checkpoint.py: a checkpoint that cannot be used
     RunExistsError    the run's folder already holds a run
+    SettingsChangedError  a run is to go on with settings that are not its own
+OSError
+    WriteError        engine/files.py: a file that cannot be written, as on a full disk
 RuntimeError
     TrainingError     the training itself failed
         DivergedError
@@ -16,6 +19,7 @@ Exception
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -30,6 +34,18 @@ class RunExistsError(ValueError):
         self.folder = folder
 
 
+class SettingsChangedError(ValueError):
+    """A run is to go on with settings that change what it learns. `changed`: by key, the run's own and the new one."""
+
+    def __init__(self, folder: Path, changed: Mapping[str, tuple[object, object]]) -> None:
+        told = ", ".join(f"{key}={now!r} instead of {was!r}" for key, (was, now) in changed.items())
+        super().__init__(
+            f"--resume cannot go on with {folder} under other settings: {told}; pass the old settings ({folder / 'config.toml'} "
+            "holds them), --set name=... for a new run, or --overwrite to delete this one and start anew"
+        )
+        self.folder, self.changed = folder, dict(changed)
+
+
 class TrainingError(RuntimeError):
     """The training failed; what was saved before is kept."""
 
@@ -40,7 +56,7 @@ class DivergedError(TrainingError):
     def __init__(self, what: str, step: int, folder: Path) -> None:
         super().__init__(
             f"{what} at step {step}: the training diverged; checkpoints in {folder} are those from before, if there are any; "
-            "start anew with a lower trainer.learning_rate, or --resume from the last checkpoint"
+            "pass --resume with a lower trainer.learning_rate to go on from there, or --overwrite with one to start anew"
         )
         self.step, self.folder = step, folder
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -20,10 +20,14 @@ from training.data.crops import BatchStream
 from training.engine.budget import Budget
 from training.engine.config import RunConfig
 from training.engine.errors import HardwareError
-from training.engine.metrics_log import keep_rows
+from training.engine.files import naming
+from training.engine.metrics_log import keep_rows, read_metrics
 from training.engine.notices import expected_notices_hidden
+from training.engine.progress import BudgetProgress
 from training.engine.recorder import Recorder, signals_restored
-from training.engine.run_folder import check_unused, last_checkpoint, prepare, read_checkpoint
+from training.engine.resuming import ConfiguredRates, check_same_settings, go_on
+from training.engine.run_folder import METRICS, check_unused, last_checkpoint, prepare, read_checkpoint
+from training.engine.scores import Score, last_scores
 
 FAST_DEV_STEPS = 2
 logger = logging.getLogger(__name__)
@@ -33,7 +37,8 @@ Config = TypeVar("Config", bound=RunConfig)
 @dataclass(slots=True)
 class Run:
     """What a method hands to the engine. `module` holds the network to export as `module.network`; `card` tells of it;
-    `summary` says in one line what the run trains on."""
+    `summary` says in one line what the run trains on; `rates` are the learning rates by their keys, one for each group of the
+    optimiser's parameters (without it: trainer.learning_rate); `score_names` which PSNR is measured, see last_scores."""
 
     config: RunConfig
     module: lightning.LightningModule
@@ -43,11 +48,21 @@ class Run:
     validation: DataLoader[Any]
     callbacks: list[lightning.Callback] = field(default_factory=list)
     summary: str = ""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    score_names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rates = self.rates or {"trainer.learning_rate": self.config.trainer.learning_rate}
 
     @property
     def folder(self) -> Path:
         """Where everything of the run is written."""
         return self.config.folder
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """What the last validation measured."""
+        return last_scores(read_metrics(self.folder / METRICS), self.score_names)
 
     @property
     def network(self) -> nn.Module:
@@ -81,8 +96,9 @@ def fit(run: Run, *, resume: bool = False, overwrite: bool = False) -> Path:
     """Train and return the run's folder. With `resume`, go on from its last checkpoint, if there is one.
 
     SIGINT (Ctrl-C) or SIGTERM ends the run after the step in hand, with everything saved; a second one stops at once.
-    Raises RunExistsError (neither `resume` nor `overwrite`, and the folder holds a run), CheckpointError, HardwareError,
-    DivergedError, TrainingInterrupted, OSError when the folder cannot be written.
+    Raises RunExistsError (neither `resume` nor `overwrite`, and the folder holds a run), SettingsChangedError (`resume` with
+    other settings than the run's), CheckpointError, HardwareError, DivergedError, TrainingInterrupted, OSError when the folder
+    cannot be written.
     """
     first_process = process_number() == 0  # the others find the folder as the first has left it
     if first_process:
@@ -90,7 +106,8 @@ def fit(run: Run, *, resume: bool = False, overwrite: bool = False) -> Path:
     last = last_checkpoint(run.folder, resume=resume)
     if last is not None and _go_on(run, last):
         return run.folder
-    with signals_restored(), expected_notices_hidden():
+    run.budget.use_rates(run.rates)
+    with signals_restored(), expected_notices_hidden(), naming(run.folder):  # Lightning writes the log there
         log = CSVLogger(run.folder, name="", version="")
         trainer = make_trainer(run, log)  # before the folder is touched: this may fail
         if first_process:
@@ -107,8 +124,8 @@ def process_number() -> int:
 
 def _go_on(run: Run, last: Path) -> bool:
     """Set the budget and the batches to where the checkpoint stopped; whether nothing is left to do."""
-    spent = read_checkpoint(last, run.module.state_dict())
-    run.budget.steps, run.budget.seconds = spent["steps"], spent["seconds"]
+    check_same_settings(run.config, run.folder)
+    go_on(run.budget, read_checkpoint(last, run.module.state_dict()), run.rates)
     run.batches.start = run.budget.steps
     if run.budget.spent:
         logger.warning("%s is finished; raise trainer.max_steps or trainer.max_seconds to train on", run.folder)
@@ -137,11 +154,18 @@ def make_trainer(run: Run, log: CSVLogger) -> lightning.Trainer:
             check_val_every_n_epoch=None,
             gradient_clip_val=settings.gradient_clip,
             num_sanity_val_steps=0,
-            callbacks=[averaging, *run.callbacks, Recorder(run), RichProgressBar(20, console_kwargs={"stderr": True})],
+            callbacks=[
+                averaging,
+                *run.callbacks,
+                ConfiguredRates(run.rates),
+                Recorder(run),
+                BudgetProgress(run.budget),
+            ],
             logger=log,
             log_every_n_steps=min(50, settings.max_steps),
             enable_checkpointing=False,
             enable_model_summary=False,
+            enable_progress_bar=False,
         )
     except (MisconfigurationException, RuntimeError, ValueError) as exc:
         raise HardwareError(settings.accelerator, settings.devices, str(exc).splitlines()[0]) from exc

@@ -50,12 +50,16 @@ def keep_rows(log: CSVLogger, folder: Path, steps: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plot of curves.png: every metric whose name begins with `prefix`, labelled by what follows; `target`: a dashed line."""
+    """One plot of curves.png: every metric whose name begins with `prefix`, labelled by what follows.
+
+    Dashed: `target`, and for each metric the last value of that whose name begins with `baseline` instead.
+    """
 
     title: str
     prefix: str
     logarithmic: bool = False
     target: float | None = None
+    baseline: str = ""
 
 
 def draw_curves(rows: Rows, panels: Sequence[Panel]) -> Figure:
@@ -71,7 +75,9 @@ def _draw_panel(axes: Axes, rows: Rows, panel: Panel) -> None:
     for name in sorted(names, key=lambda name: (len(name), name)):
         points = [(row["step"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
         steps, values = [step for step, _ in points], [value for _, value in points]
-        axes.plot(steps, values, marker="." if len(points) < 40 else "", label=name.removeprefix(panel.prefix))
+        (line,) = axes.plot(steps, values, marker="." if len(points) < 40 else "", label=name.removeprefix(panel.prefix))
+        for base in _last(rows, panel.baseline + name.removeprefix(panel.prefix)) if panel.baseline else ():
+            axes.axhline(base, color=line.get_color(), linestyle="--", linewidth=1)
     if panel.target is not None:
         axes.axhline(panel.target, color="gray", linestyle="--", linewidth=1)
     if panel.logarithmic and min((row[name] for row in rows for name in names if name in row), default=0.0) > 0:
@@ -80,6 +86,10 @@ def _draw_panel(axes: Axes, rows: Rows, panel: Panel) -> None:
     axes.grid(alpha=0.3)
     if len(names) > 1:
         axes.legend(fontsize="small", loc="upper right")
+
+
+def _last(rows: Rows, name: str) -> list[float]:
+    return [row[name] for row in rows if math.isfinite(row.get(name, math.nan))][-1:]
 
 
 class Curves(lightning.Callback):

@@ -66,7 +66,11 @@ class Recorder(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         budget = self._run.budget
-        checkpoint[BUDGET_KEY] = {"steps": budget.steps, "seconds": budget.elapsed}
+        checkpoint[BUDGET_KEY] = {
+            "steps": budget.steps,
+            "seconds": budget.elapsed,
+            "learning_rates": budget.learning_rates,
+        }
 
     def _agreed(self, trainer: lightning.Trainer, wish: bool) -> bool:
         """What one process wishes, all do. One alone need not wait for its device."""

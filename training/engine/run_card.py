@@ -22,6 +22,7 @@ def run_card(config: RunConfig, budget: Budget, *, images: int, skipped: int, **
         "skipped": skipped,
         "steps": budget.steps,
         "seconds": round(budget.elapsed, 1),
+        "learning_rates": [dict(each) for each in budget.learning_rates],
         "seed": config.trainer.seed,
         "torch": str(torch.__version__),
         "date": datetime.now(UTC).date().isoformat(),

@@ -23,6 +23,7 @@ METRICS = "metrics.csv"
 CURVES = "curves.png"
 SAMPLES = "samples"
 BUDGET_KEY = "restore_sdk.budget"
+ANEW = "pass --overwrite to start anew, or --set name=... for another folder"
 DAMAGE = (EOFError, ValueError, LookupError, AttributeError, TypeError, struct.error)  # what PyTorch's reader trips over
 logger = logging.getLogger(__name__)
 
@@ -34,13 +35,15 @@ def check_unused(folder: Path, *, resume: bool, overwrite: bool) -> None:
         raise RunExistsError(folder)
 
 
-def last_checkpoint(folder: Path, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from, or None to start anew."""
+def last_checkpoint(folder: Path, *, resume: bool, quiet: bool = False) -> Path | None:
+    """The checkpoint to go on from, or None to start anew; that it is missing is told unless `quiet`."""
     last = folder / LAST
     if not resume:
         return None
     if last.is_file():
         return last
+    if quiet:
+        return None
     logger.warning("%s holds no %s to go on from: starting anew", folder, LAST)
     return None
 
@@ -63,21 +66,24 @@ def _clear(folder: Path) -> None:
 
 
 def read_checkpoint(path: Path, weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """The budget that `last.ckpt` records: {"steps", "seconds"}. Loads tensors and plain values only, never code.
+    """The budget that `last.ckpt` records: {"steps", "seconds", "learning_rates" (of Budget; not in files of before they could
+    be changed)} and "rates", the optimiser's own. Loads tensors and plain values only, never code.
 
     weights: the state of the module that will go on from it. Raises CheckpointError when the file is damaged, not ours, or of
     another network.
     """
     if not zipfile.is_zipfile(path):
-        raise CheckpointError(path, "it cannot be read (damaged, or not written by PyTorch)")
+        raise CheckpointError(path, "it cannot be read (damaged, or not written by PyTorch)", ANEW)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, *DAMAGE) as exc:
-        raise CheckpointError(path, f"it cannot be read ({type(exc).__name__}: {str(exc).partition(chr(10))[0]})") from exc
+        reason = f"it cannot be read ({type(exc).__name__}: {str(exc).partition(chr(10))[0]})"
+        raise CheckpointError(path, reason, ANEW) from exc
     try:
-        budget, saved = content[BUDGET_KEY], content["current_model_state"]
-    except (KeyError, TypeError) as exc:
-        raise CheckpointError(path, "it is not a checkpoint of this program") from exc
+        budget, saved = dict(content[BUDGET_KEY]), content["current_model_state"]
+        rates = [group["initial_lr"] for group in content["optimizer_states"][0]["param_groups"]]
+    except (LookupError, TypeError, ValueError) as exc:
+        raise CheckpointError(path, "it is not a checkpoint of this program", ANEW) from exc
     if {name: value.shape for name, value in saved.items()} != {name: value.shape for name, value in weights.items()}:
-        raise CheckpointError(path, "it holds another network than the configuration describes")
-    return dict(budget)
+        raise CheckpointError(path, "it holds another network than the configuration describes", ANEW)
+    return {**budget, "rates": rates}

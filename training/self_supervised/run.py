@@ -21,7 +21,7 @@ from training.engine.sample_grid import SampleGrid
 from training.self_supervised import network
 from training.self_supervised.config import DataConfig, SelfSupervisedConfig
 from training.self_supervised.module import SelfSupervisedModule
-from training.self_supervised.validation import PANELS, HeldOut, panels
+from training.self_supervised.validation import PANELS, SCORE_NAMES, HeldOut, panels
 
 NOISE_IN_WORDS = {
     "frozen": "one frozen realisation of Gaussian noise for each image",
@@ -59,6 +59,7 @@ def make_run(config: SelfSupervisedConfig) -> Run:
         validation=DataLoader(hold_out(folder, held_out, config, built), batch_size=1),
         callbacks=[SampleGrid(config.folder, panels), Curves(config.folder, PANELS)],
         summary=f"{len(kept)} images to train on, {len(held_out)} held out, {skipped} skipped",
+        score_names={} if config.data.noise == "measured" else SCORE_NAMES,
     )
 
 

@@ -12,14 +12,16 @@ from torch.utils.data import Dataset
 
 from training.data.noise import Planes, estimate_sigma
 from training.engine.metrics_log import Panel
+from training.engine.scores import GIVEN, RESTORED
 from training.self_supervised.losses import divergence, per_image_mean
 
 LEVELS = (5.0, 15.0, 25.0, 50.0)  # sigma, units of 1/255
 GRID_LEVEL = 25.0  # sigma of the sample grid
+SCORE_NAMES = {f"{level:g}": f"sigma {level:g}" for level in LEVELS}
 LARGEST_SIDE = 512  # pixels; of larger held-out images the centre is measured
 PANELS = (
     Panel("training loss", "train/loss", logarithmic=True),
-    Panel("PSNR of held-out images, dB, by sigma", "val/psnr_"),
+    Panel("PSNR of held-out images (dashed: noisy), dB, by sigma", RESTORED, baseline=GIVEN),
     Panel("SURE / true error, by sigma", "val/sure_over_mse_", target=1.0),
 )
 Batch = Mapping[str, Tensor]
@@ -71,7 +73,8 @@ def measure_at(network: nn.Module, clean: Tensor, noise: Tensor, level: float) -
     truth = ((restored - clean) ** 2).mean()
     name = f"{level:g}"
     return {
-        f"val/psnr_{name}": psnr(restored, clean).mean(),
+        f"{GIVEN}{name}": psnr(noisy, clean).mean(),
+        f"{RESTORED}{name}": psnr(restored, clean).mean(),
         f"val/divergence_{name}": trace,
         f"val/sure_{name}": estimate,
         f"val/mse_{name}": truth,

@@ -98,7 +98,8 @@ class LossConfig(Section):
                     "supervised" has no adversary, but the squared error to the clean image.
     kind, sigmoid   of the adversary; sigmoid: least squares on probabilities, as the reference, instead of on scores.
     remeasure       lambda: the squared error of F(G(y^); theta) to y^.
-    splitting       share of the measured values that is hidden from the generator and asked back, weighted by splitting_weight.
+    splitting       share of the measured values that is hidden from the generator and asked back, weighted by splitting_weight;
+                    that of each image is drawn between none and twice as much.
     split_by        "values": single ones at random; "corruption": what a fresh theta of the corruption hides, such as a band.
     smoothness      weight of the squared differences between neighbours of what is restored; for what a corruption, such as a
                     blur, loses in every image, and of which measurements say nothing.

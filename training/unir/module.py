@@ -137,7 +137,9 @@ class UnirModule(lightning.LightningModule):
         alike = self._operator.kept(self.training_theta)
         planes = 1 if alike is None else alike.shape[1]  # lost in all channels alike, hidden in all channels alike
         drawn = torch.rand((len(measured), planes, *measured.shape[2:]), generator=rng, device=measured.device)
-        return kept & (drawn < self._config.loss.splitting)
+        # From 0 on, so that what the network is given later, with nothing hidden, is no denser than all that it has learnt from
+        share = 2 * self._config.loss.splitting * torch.rand((len(measured), 1, 1, 1), generator=rng, device=measured.device)
+        return kept & (drawn < share)
 
     def kept(self, measured: Tensor, index: Tensor) -> Tensor:
         """Which values were measured, bool."""

@@ -14,14 +14,16 @@ from torch.utils.data import Dataset
 from restore_sdk.degradations import Operator, seeded
 from training.data.corrupted import Observations
 from training.engine.metrics_log import Panel
+from training.engine.scores import GIVEN, RESTORED
 
 Batch: TypeAlias = Mapping[str, Tensor]
 MOST_PATCHES = 200  # spread over all that are held out
 AT_ONCE = 20  # patches
 PANELS = (
     Panel("terms of the loss", "train/", logarithmic=True),
-    Panel("PSNR of held-out patches, dB", "val/psnr_"),
+    Panel("PSNR of held-out patches (dashed: corrupted), dB", RESTORED, baseline=GIVEN),
 )
+SCORE_NAMES = {"lost": "lost values", "all": "all values"}
 
 
 class HeldOut(Dataset[dict[str, Tensor]]):
@@ -52,13 +54,14 @@ def psnr(restored: Tensor, clean: Tensor, where: Tensor) -> Tensor:
 
 
 def measure(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """PSNR on what was lost and on everything, mean over the batch, by the name under which it is logged."""
-    restored, clean = network(batch["measured"]), batch["clean"]
-    values = {
-        "val/psnr_lost": psnr(restored, clean, batch["lost"]),
-        "val/psnr_all": psnr(restored, clean, torch.ones_like(batch["lost"])),
+    """PSNR on what was lost and on everything, given and restored, mean over the batch, by the name under which it is logged."""
+    places = {"lost": batch["lost"], "all": torch.ones_like(batch["lost"])}
+    images = {GIVEN: batch["measured"], RESTORED: network(batch["measured"])}
+    return {
+        prefix + name: psnr(image, batch["clean"], where).nanmean()
+        for prefix, image in images.items()
+        for name, where in places.items()
     }
-    return {name: value.nanmean() for name, value in values.items()}
 
 
 def panels_of(operator: Operator, seed: int) -> Callable[[lightning.LightningModule, Batch], list[Tensor]]:

@@ -4,6 +4,7 @@ built: on a TensorRT and a GPU that are played."""
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,21 @@ def test_no_driver(small_model: Path, played: PlayedTensorRT, monkeypatch: pytes
     monkeypatch.setattr(tensorrt_engine, "driver_reason", lambda: "NVIDIA's driver is not installed")
     monkeypatch.setattr(tensorrt_engine, "load_api", refuse_import)
     with pytest.raises(DeviceUnavailableError, match=r"'tensorrt' is not available here .*driver is not installed"):
+        open_tensorrt(small_model)
+
+
+def test_no_driver_for_a_plan_names_what_runs_without_one(
+    small_model: Path, small_spec: ModelSpec, played: PlayedTensorRT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_model.with_name("small.plan")
+    plan.write_bytes(b"plan")
+    build = {"api": "tensorrt", "version": "11.4.0.106", "plan_sha256": hashlib.sha256(b"plan").hexdigest()}
+    beside = {"schema": 1, "spec": json.loads(small_spec.to_json()), "build": build}
+    plan.with_name("small.plan.json").write_text(json.dumps(beside))
+    monkeypatch.setattr(tensorrt_engine, "driver_reason", lambda: "NVIDIA's driver is not installed")
+    with pytest.raises(DeviceUnavailableError, match=r"install the driver, or pass the \.onnx file it was built from$"):
+        open_tensorrt(plan)
+    with pytest.raises(DeviceUnavailableError, match=r"or pass backend='onnxruntime'$"):
         open_tensorrt(small_model)
 
 

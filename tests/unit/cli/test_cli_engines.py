@@ -60,6 +60,7 @@ def test_nothing_kept(restore: Restore, as_json: Parse, cache_home: Path) -> Non
     for command in ("list", "verify", "prune"):
         result = restore("engines", command)
         assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr.startswith("no engines in " if command == "verify" else "0 engines")
     assert as_json(restore("engines", "list", "--json"))["engines"] == []
     assert not cache_home.exists()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from restore_sdk.errors import BackendError, DeviceMemoryError
+from restore_sdk.image.png_chunks import SIGNATURE, make_chunk
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
 
@@ -178,3 +182,59 @@ def test_an_error_about_the_pixels_names_the_file(
     result = restore("image", "good.png", "low/tiny.png", "-o", "out/", model=model)
     assert result.exit_code == 6
     assert "error: low/tiny.png: image has shape (8, 20, 3), expected at least 16 x 16 pixels" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_pipes_and_boundless_claims_do_not_stop_a_folder(
+    restore: Restore, picture: Picture, tmp_path: Path, as_json: Callable[..., Any]
+) -> None:
+    picture("in/a.png")
+    picture("in/z.png")
+    os.mkfifo(tmp_path / "in" / "b.png")
+    header = struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0)
+    chunks = (make_chunk(b"IHDR", header), make_chunk(b"IDAT", zlib.compress(bytes(1000))), make_chunk(b"IEND", b""))
+    (tmp_path / "in" / "c.png").write_bytes(SIGNATURE + b"".join(chunks))
+    result = restore("image", "in", "-o", "out", "--json")
+    assert result.exit_code == 6
+    parsed = as_json(result)
+    assert statuses(parsed) == {"a.png": "restored", "c.png": "failed", "z.png": "restored"}
+    assert parsed["left_out"] == {"not a regular file": 1}
+    assert "skipped 1 that are no regular files" in result.stderr
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "z.png"]
+    assert restore("image", "in/b.png", "-o", "b.png").exit_code == 3
+
+
+@pytest.mark.parametrize("command", ["video", "camera"])
+@pytest.mark.parametrize("names", [["", "-o", "x.mkv"], ["in.mkv", "-o", ""]], ids=["input", "out"])
+def test_an_empty_name_is_wrong_usage(restore: Restore, command: str, names: list[str]) -> None:
+    result = restore(command, *names)
+    assert result.exit_code == 2
+    assert "is an empty name" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command", "said"),
+    [
+        (["image", "--json"], "image", "Missing argument"),
+        (["image", "a.png", "-o", "b.png", "--json", "--quality", "101"], "image", "100"),
+        (["video", "a.mkv", "-o", "b.mkv", "--json", "--workers", "65"], "video", "64"),
+        (["models", "shoe", "--json"], "models", "shoe"),
+        (["models", "show", "--json"], "models show", "Missing argument"),
+        (["--json"], "", "--json"),
+    ],
+)
+def test_what_the_parser_refuses_is_json_too(
+    arguments: list[str], command: str, said: str, restore: Restore, as_json: Callable[..., Any]
+) -> None:
+    result = restore(*arguments, model=None)
+    assert result.exit_code == 2
+    parsed = as_json(result)
+    assert (parsed["command"], parsed["exit_code"], parsed["error"]["type"]) == (command, 2, "UsageError")
+    assert said in parsed["error"]["message"]
+    assert "Usage: " in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["image"], ["image", "--", "--json"]], ids=["no flag", "a file's name"])
+def test_without_the_flag_stdout_stays_empty(arguments: list[str], restore: Restore) -> None:
+    result = restore(*arguments, model=None)
+    assert (result.exit_code, result.stdout) == (2, "")

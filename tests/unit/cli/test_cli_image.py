@@ -44,6 +44,13 @@ def test_every_form_of_tile(restore: Restore, picture: Picture, tile: str, as_js
     assert (file["tiles"] > 1) == (tile == "16")
 
 
+@pytest.mark.parametrize("tile", ["foo", "10", "-3", "1.5", "9" * 5000])
+def test_a_tile_that_is_none_is_told_in_the_words_of_the_flag(restore: Restore, picture: Picture, tile: str) -> None:
+    result = restore("image", picture(), "-o", "b.png", "--tile", tile)
+    assert result.exit_code == 2
+    assert f"--tile '{tile}', expected auto, exact, fast or a number of pixels of at least 16" in result.stderr
+
+
 def test_folder_keeps_its_tree_and_leaves_other_files(restore: Restore, picture: Picture, tmp_path: Path) -> None:
     for name in ("in/a.png", "in/trip/a.png"):
         picture(name)

@@ -184,3 +184,14 @@ def test_a_format_that_cannot_be_written_becomes_png(folder: Path) -> None:
     (folder / "photos" / "trip" / "move.png").touch()
     with pytest.raises(UsageError, match=r"would both become out/move\.png"):
         plan("photos/trip", out="out")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+@pytest.mark.parametrize("pattern", ["photos", "photos/**/*.png"])
+def test_a_pipe_in_a_folder_is_left_out(pattern: str, folder: Path) -> None:
+    os.mkfifo(folder / "photos" / "trip" / "b.png")
+    work = plan(pattern, out="out")
+    assert ("photos/trip/a.png", "out/trip/a.png") in pairs(work)
+    assert "out/trip/b.png" not in dict(pairs(work)).values()
+    assert work.left_out.count("not a regular file") == 1
+    assert len(plan("photos/trip/b.png", out="out/").jobs) == 1  # named, so tried

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,10 +19,11 @@ import av
 import typer
 from typer.testing import CliRunner, Result
 
+import restore_sdk.cli.video as video_module
 from restore_sdk.backends.onnx_runtime import OnnxRuntimeBackend
 from restore_sdk.cli.video import clock, video
 from restore_sdk.errors import BackendError
-from restore_sdk.stream import video_writing
+from restore_sdk.stream import video_jobs, video_parts, video_writing
 
 Run = Callable[..., Result]
 Y4M = [sys.executable, "-c", "from restore_sdk.cli.video import video; import typer; typer.run(video)"]
@@ -107,19 +109,48 @@ def test_the_code_of_a_picture_is_that_of_its_cause(
     assert as_json(result)["error"]["message"] == "frame 0 could not be restored: the runtime is gone"
 
 
-def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch, as_json: Callable[[Result], dict[str, Any]]) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(video_writing.Container, "write", interrupt)
+    for module in (video_parts, video_writing, video_jobs):
+        monkeypatch.setattr(module, "PART_FRAMES", 4)
+    result = run("clip.mp4", "-o", "out.mp4")
+    assert result.exit_code == 130
+    assert result.stderr == "error: interrupted; 4 of 6 pictures kept; go on with --resume and the same settings\n"
+    assert as_json(run("clip.mp4", "-o", "out.mp4", "--resume", "--json"))["error"]["message"].startswith("interrupted; 4 of 6")
+
+
+def test_interrupted_before_anything_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(video_writing.Container, "write", interrupt)
     result = run("clip.mp4", "-o", "out.mp4")
-    assert result.exit_code == 130
-    assert "pass --resume with the same settings" in result.stderr
+    assert result.stderr == "error: interrupted; 0 of 6 pictures kept; they are kept 240 at a time\n"
+
+
+def test_lines_now_and_then_where_there_is_no_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_module, "SECONDS_BETWEEN_NOTES", 0.0)
+    lines = run("clip.mp4", "-o", "out.mp4").stderr.splitlines()
+    assert [line.split(",")[0] for line in lines] == [f"{number} of 6 pictures" for number in range(1, 7)]
+    assert re.fullmatch(r"6 of 6 pictures, [0-9.]+ fps, 0:00:00 to go", lines[-1])
+    assert run("clip.mp4", "-o", "b.mp4", "--json").stderr == ""
+
+
+@pytest.mark.parametrize("out", ["vv", "vv.xyz", "vv.h264"])
+def test_a_target_that_is_no_container_is_named(run: Run, tmp_path: Path, out: str) -> None:
+    result = run("clip.mp4", "-o", out)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: cannot write {out}: ")
+    assert "end its name in .mp4, .mkv, .mov or .webm" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 def test_resume(run: Run) -> None:
     result = run("clip.mp4", "-o", "out.mp4", "--resume")
-    assert result.exit_code == 0
+    assert (result.exit_code, result.stderr) == (0, "nothing to resume, starting anew\n")
     again = run("clip.mp4", "-o", "out.mp4", "--resume")
     assert (again.exit_code, again.stderr) == (2, "error: out.mp4 exists; pass --overwrite to replace it, or another OUT\n")
     assert run("clip.mp4", "-o", "out.mp4", "--overwrite").exit_code == 0

@@ -87,6 +87,7 @@ def test_gray_and_16_bits_stay(tmp_path: Path) -> None:
         (["--corruption", "magic"], "there is no 'magic'; known are"),
         ([], "pass --corruption SPEC"),
         (["--replay", "nowhere"], "is no file"),
+        (["--corruption", "gaussian-noise:sigma=1e308"], "gaussian-noise: sigma=1e+308; pass a number of 0 to 1e+06"),
         (["--corruption", "clip", "--record", "nowhere/theta"], "its folder is missing"),
     ],
 )
@@ -97,6 +98,22 @@ def test_bad_input_ends_with_2_and_one_line(photo: Path, arguments: list[str], m
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert not photo.with_name("out.png").exists()
+
+
+def test_a_full_disk_ends_with_1_and_names_the_file(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert degrade(photo, "--corruption", "clip").exit_code == 0
+    before = photo.with_name("out.png").read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = degrade(photo, "--corruption", "remove-pixel")
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: {photo.with_name('out.png')} cannot be written: No space left on device; ")
+    assert "make room" in done.stderr
+    assert photo.with_name("out.png").read_bytes() == before
+    assert not list(photo.parent.glob(".*.part"))
 
 
 def test_files_that_do_not_fit(photo: Path, tmp_path: Path) -> None:

@@ -115,12 +115,22 @@ def test_the_same_numbers_in_any_precision() -> None:
     torch.testing.assert_close(single.double(), double, atol=1e-7, rtol=0)
 
 
+@pytest.mark.parametrize("operator", [GaussianNoise(1e6), ConvolveNoise(sigma=1e6), PoissonGaussianNoise(sigma=1e6)])
+def test_the_strongest_noise_is_still_numbers(operator: Operator) -> None:
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.isfinite(operator.measure(x, operator.sample_theta(x, seeded(0)), seeded(1))).all()
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda: GaussianNoise(-0.1),
         lambda: GaussianNoise(math.inf),
         lambda: GaussianNoise("0.1"),
+        lambda: GaussianNoise(1e308),
+        lambda: GaussianNoise(Range(0.1, 1e308)),
+        lambda: ConvolveNoise(sigma=1e308),
+        lambda: PoissonGaussianNoise(sigma=1e308),
         lambda: PoissonNoise(0),
         lambda: PoissonNoise(1e8),
         lambda: PoissonGaussianNoise(sigma=-1),

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore_sdk.cli.dip import FitBars, described, interruptible, kernel_of, options_of, restore_dip
+from restore_sdk.cli.dip import FitBars, described, interruptible, kernel_of, mask_of, options_of, restore_dip
 from restore_sdk.cli.dip_flags import DipFlags, StoppingChoice, WidthChoice
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
 from restore_sdk.cli.flags import Metadata, Settings
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import FitProgress
+from restore_sdk.errors import RestoreWarning
 
 SHORT = {"width": WidthChoice.DRAFT, "max_iterations": 3}
 
@@ -60,7 +61,9 @@ def test_denoising_writes_picture_trace_and_json(photo: Path, capsys: pytest.Cap
     code = run(photo, DipFlags(trace=photo.with_name("trace.png"), **SHORT), as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert (code, said["exit_code"], said["counts"]) == (ExitCode.OK, 0, {"restored": 1})
-    assert said["files"][0]["fit"]["iterations"] == 3
+    fit = said["files"][0]["fit"]
+    assert (fit["iterations"], fit["stop_reason"], fit["still_improving"]) == (3, "max_iterations", True)
+    assert "still improving: raise --max-iterations" in said["files"][0]["notices"]
     assert said["runtime"]["task"] == "dip-denoise"
     assert pixels_of(photo.with_name("out.png")).shape == (20, 24, 3)
     assert pixels_of(photo.with_name("trace.png")).shape[1] > 500
@@ -76,9 +79,83 @@ def test_inpainting_fills_what_is_white(photo: Path) -> None:
     assert not np.array_equal(before[mask == 255], after[mask == 255])
 
 
-def test_inpainting_without_a_mask_is_wrong_usage(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(photo, DipFlags(**SHORT), "dip-inpaint") is ExitCode.USAGE
-    assert "needs a mask" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("model", "flags", "reason"),
+    [
+        ("dip-inpaint", {}, r"^-m dip-inpaint needs --mask FILE"),
+        ("dip-deblur", {}, r"^-m dip-deblur needs --kernel IMAGE\|BLUR"),
+        (
+            "dip-inpaint",
+            {"mask": Path("m.png"), "kernel": "a"},
+            "^--kernel: for -m dip-deblur only, not 'dip-inpaint'; leave it out",
+        ),
+        ("dip-inpaint", {"mask": Path("m.png"), "scale": 2}, "^--scale: for -m dip-super-resolve only, not 'dip-inpaint'"),
+        ("dip-denoise", {"mask": Path("m.png")}, "^--mask: for -m dip-inpaint only, not 'dip-denoise'.*or pass -m dip-inpaint$"),
+        ("dip-denoise", {"invert_mask": True}, "^--invert-mask: for -m dip-inpaint only"),
+        ("dip-super-resolve", {"sigma": 9.0}, "^--sigma: for -m dip-denoise and dip-deblur only, not 'dip-super-resolve'"),
+        ("dip-denoise", {"sigma": 9.0, "stopping": StoppingChoice.WMV}, "^--sigma: --stopping wmv does not look at it"),
+    ],
+)
+def test_flags_belong_to_their_fits(photo: Path, model: str, flags: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        run(photo, DipFlags(**flags), model)
+    assert not photo.with_name("out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        ("dip-denoise", {"sigma": 9.0}),
+        ("dip-deblur", {"sigma": 9.0, "kernel": "gaussian-blur:sigma=2", "stopping": StoppingChoice.AUTO}),
+        ("dip-inpaint", {"sigma": 9.0, "mask": Path("m.png"), "stopping": StoppingChoice.DISCREPANCY}),
+        ("dip-super-resolve", {"scale": 8, "seed": 1}),
+    ],
+)
+def test_flags_that_belong_are_taken(model: str, flags: dict[str, Any]) -> None:
+    DipFlags(**flags).check_used(model)
+
+
+@pytest.fixture
+def mask_file(photo: Path) -> Path:
+    """5 % of the photo are white."""
+    mask = np.zeros((20, 24), np.uint8)
+    mask[4:8, 6:12] = 255
+    Image.fromarray(mask).save(photo.with_name("mask.png"))
+    return photo.with_name("mask.png")
+
+
+def test_a_mask_that_looks_inverted_is_told(mask_file: Path) -> None:
+    plain = mask_of(DipFlags(mask=mask_file))
+    assert plain is not None
+    assert plain.sum() == 24
+    with pytest.warns(
+        RestoreWarning, match="^95% of the pixels are to be filled; is the mask inverted\\? leave out --invert-mask$"
+    ):
+        inverted = mask_of(DipFlags(mask=mask_file, invert_mask=True))
+    assert np.array_equal(inverted, ~plain)
+    Image.fromarray(np.where(plain, 0, 255).astype(np.uint8)).save(mask_file)
+    with pytest.warns(RestoreWarning, match="is the mask inverted\\? pass --invert-mask$"):
+        mask_of(DipFlags(mask=mask_file))
+    again = mask_of(DipFlags(mask=mask_file, invert_mask=True))
+    assert np.array_equal(again, plain)
+
+
+@pytest.mark.parametrize(("white", "inverted", "said"), [(255, None, "every pixel.*with --invert"), (0, None, "no pixel"),
+    (0, True, "every pixel.*without --invert")])  # fmt: skip
+def test_a_mask_that_leaves_nothing_is_wrong_usage(mask_file: Path, white: int, inverted: bool | None, said: str) -> None:
+    Image.fromarray(np.full((20, 24), white, np.uint8)).save(mask_file)
+    with pytest.raises(UsageError, match=said):
+        mask_of(DipFlags(mask=mask_file, invert_mask=inverted))
+
+
+def test_an_inverted_mask_is_warned_of_once(photo: Path, mask_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.warns(RestoreWarning) as caught:
+        assert run(photo, DipFlags(mask=mask_file, invert_mask=True, **SHORT), "dip-inpaint") is ExitCode.OK
+    assert len(caught) == 1
+    before, after = pixels_of(photo), pixels_of(photo.with_name("out.png"))
+    assert np.array_equal(before[4:8, 6:12], after[4:8, 6:12])
+    assert not np.array_equal(before[10:], after[10:])
+    assert "ended by max_iterations; still improving: raise --max-iterations" in capsys.readouterr().err
 
 
 def test_the_first_interrupt_writes_the_best_so_far(

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from tiny_fits import noise, photo
 
+from restore_sdk.dip.masks import MOST_FILLED
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import FitProgress
 from restore_sdk.dip_images import DipImages, checked_mask, scene_changed, thumbnail
-from restore_sdk.errors import DeviceUnavailableError, ImageShapeError, MaskError, OptionsError
+from restore_sdk.errors import DeviceUnavailableError, ImageShapeError, MaskError, OptionsError, RestoreWarning
 from restore_sdk.options import is_dip
 
 SHORT = DipOptions(width="draft", max_iterations=2)
@@ -100,6 +101,14 @@ def test_a_mask_where_none_belongs_is_refused() -> None:
 
 def test_checked_mask_is_true_where_pixels_are_filled() -> None:
     assert np.array_equal(checked_mask(FILL.astype(np.uint8) * 255, (20, 24)), FILL)
+
+
+def test_a_mask_that_marks_most_pixels_is_warned_of() -> None:
+    with pytest.warns(RestoreWarning, match=r"^95% of the pixels are to be filled; is the mask inverted\? pass mask == 0$"):
+        checked_mask(~FILL, (20, 24))
+    most = np.zeros(100, np.bool_).reshape(10, 10)
+    most[:8] = True
+    assert checked_mask(most, (10, 10)).mean() == MOST_FILLED  # so many are meant
 
 
 def test_names_and_devices() -> None:

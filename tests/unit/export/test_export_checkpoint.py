@@ -39,6 +39,19 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_checkpoint(saved(tmp_path, network=wider))
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = ResidualUNet(widths=(8, 16), blocks=(1, 1))
+    names = [name for name, value in network.state_dict().items() if value.is_floating_point()]
+    with torch.no_grad():
+        network.get_parameter(names[0]).flatten()[0] = float("nan")
+        network.get_parameter(names[2]).fill_(float("inf"))
+    save_network(tmp_path / "model.safetensors", network, CARD)
+    with pytest.raises(CheckpointUnusableError, match="2 of its weights are NaN or infinite") as caught:
+        load_checkpoint(tmp_path)
+    assert f": {names[0]}, {names[2]}; use an earlier checkpoint" in str(caught.value)
+
+
 def test_an_unknown_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointUnusableError, match="unknown"):
         load_checkpoint(saved(tmp_path, network={"kind": "transformer"}))

@@ -13,6 +13,7 @@ from tiny_checkpoint import CARD, QUICK
 
 from export.checkpoint import load_checkpoint
 from export.errors import CheckpointUnusableError, DifferentNumbersError, ExportError, OutputError
+from export.files import check_target
 from export.produce import STEPS, Exported, export_onnx
 from export.stamp import read_stamped, stamped
 from export.to_onnx import serialised, trace
@@ -117,6 +118,18 @@ def test_an_unwritable_target_is_told_before_any_work(name: str, tmp_path: Path)
     with pytest.raises(OutputError) as caught:
         export_onnx(tmp_path / "no checkpoint is read", tmp_path / name)
     assert caught.value.path == tmp_path / name
+
+
+def test_a_folder_that_takes_no_file_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    (tmp_path / "a.onnx").write_bytes(b"what was there")
+    check_target(tmp_path / "a.onnx")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"what was there"]
+    monkeypatch.setattr(Path, "touch", refuse)  # as /proc does
+    with pytest.raises(OutputError, match="no file can be made in the folder"):
+        export_onnx(tmp_path / "no checkpoint is read", tmp_path / "b.onnx")
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def run(*arguments: object) -> Result:
 def small_memory_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command's own sizes go up to a megapixel."""
     measure = export.produce.bytes_per_pixel
-    monkeypatch.setattr(export.produce, "bytes_per_pixel", lambda path, multiple, sides: measure(path, multiple, (128, 256)))
+    monkeypatch.setattr(
+        export.produce, "bytes_per_pixel", lambda path, multiple, sides, on_run: measure(path, multiple, (128, 256), on_run)
+    )
 
 
 @pytest.mark.usefixtures("small_memory_probe")

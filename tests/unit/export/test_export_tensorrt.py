@@ -188,6 +188,7 @@ def test_ctrl_c_stops_the_build(exported: Exported, tmp_path: Path, monkeypatch:
     [
         (("--opt", "600x600", "--max", "512x512"), 2, "opt"),
         (("--opt", "512"), 2, "HEIGHTxWIDTH"),
+        (("--min", "6\uff14x64"), 2, "HEIGHTxWIDTH"),  # a digit of another script
         (("--opt", "510x512"), 2, "for example 512x512"),
         (("--batch", "0"), 2, "batch=0"),
         (("--opt-level", "7"), 2, "from 0 to 5"),

@@ -46,20 +46,23 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes, *before: by
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(before) + body + after + png_chunk(b"IEND", b"")
 
 
-def tiff(pixels: NDArray[Any], *, photometric: int = 2, order: str = "<", planar: bool = False, **tags: int) -> bytes:
-    """An uncompressed TIFF written by hand. Further tags as t<number>=SHORT value."""
+def tiff(
+    pixels: NDArray[Any], *, photometric: int = 2, order: str = "<", planar: bool = False, big: bool = False, **tags: int
+) -> bytes:
+    """An uncompressed TIFF, or BigTIFF, written by hand. Further tags as t<number>=SHORT value."""
+    first, inside, word, counter = (16, 8, "Q", "Q") if big else (8, 4, "I", "H")  # where the pixels are; bytes in a tag
     height, width = pixels.shape[:2]
     samples = 1 if pixels.ndim == 2 else pixels.shape[2]
     planes = [pixels[..., i] for i in range(samples)] if planar else [pixels]
     data = [plane.astype(plane.dtype.newbyteorder(order)).tobytes() for plane in planes]
-    starts = [8 + sum(map(len, data[:i])) for i in range(len(data))]
+    starts = [first + sum(map(len, data[:i])) for i in range(len(data))]
     fields: dict[int, tuple[int, list[int]]] = {
         256: (3, [width]),
         257: (3, [height]),
         258: (3, [pixels.dtype.itemsize * 8] * samples),
         259: (3, [1]),
         262: (3, [photometric]),
-        273: (4, starts),
+        273: (16 if big else 4, starts),
         277: (3, [samples]),
         278: (3, [height]),
         279: (4, [len(part) for part in data]),
@@ -69,17 +72,19 @@ def tiff(pixels: NDArray[Any], *, photometric: int = 2, order: str = "<", planar
     fields |= {int(name[1:]): (3, [value]) for name, value in tags.items()}
     body = b"".join(data)
     body += bytes(len(body) % 2)
-    at, entries, values = 8 + len(body), b"", b""
+    at, entries, values = first + len(body), b"", b""
+    behind = at + struct.calcsize(f"={counter}") + (4 + 2 * inside) * len(fields) + inside  # the directory
     for tag in sorted(fields):
         kind, numbers = fields[tag]
-        raw = b"".join(struct.pack(order + {3: "H", 4: "I"}[kind], number) for number in numbers)
-        place = raw.ljust(4, b"\0")
-        if len(raw) > 4:
-            place = struct.pack(order + "I", at + 2 + 12 * len(fields) + 4 + len(values))
+        raw = b"".join(struct.pack(order + {3: "H", 4: "I", 16: "Q"}[kind], number) for number in numbers)
+        place = raw.ljust(inside, b"\0")
+        if len(raw) > inside:
+            place = struct.pack(order + word, behind + len(values))
             values += raw + bytes(len(raw) % 2)
-        entries += struct.pack(order + "HHI", tag, kind, len(numbers)) + place
-    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", at)
-    return start + body + struct.pack(order + "H", len(fields)) + entries + bytes(4) + values
+        entries += struct.pack(f"{order}HH{word}", tag, kind, len(numbers)) + place
+    kind_of_file = struct.pack(order + "HHH", 43, 8, 0) if big else struct.pack(order + "H", 42)
+    start = {"<": b"II", ">": b"MM"}[order] + kind_of_file + struct.pack(order + word, at)
+    return start + body + struct.pack(order + counter, len(fields)) + entries + bytes(inside) + values
 
 
 def exif(orientation: int | None = None, order: str = "<", **extra: Any) -> bytes:

@@ -198,6 +198,8 @@ def test_the_record_of_a_frame() -> None:
     [
         {"workers": 0},
         {"workers": True},
+        {"workers": 65},
+        {"workers": 10**9},
         {"queue": 0},
         {"queue": 1.5},
         {"policy": "drop"},
@@ -210,3 +212,26 @@ def test_the_record_of_a_frame() -> None:
 def test_options_out_of_range(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionsError):
         stream_frames(str, range(3), **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("started", [0, 1, 3])
+def test_a_thread_that_cannot_be_started_ends_the_others(started: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, count = threading.Thread.start, 0
+
+    def limited(thread: threading.Thread) -> None:
+        nonlocal count
+        if count == started:
+            raise RuntimeError("can't start new thread")
+        count += 1
+        start(thread)
+
+    camera = Camera(1000)
+    camera.give(1000)
+    stream = stream_frames(lambda number: number, camera.frames(), workers=64)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", limited)
+        with pytest.raises(OptionsError, match=r"workers=64, expected fewer than .*can't start new thread"):
+            next(stream)
+    assert threads() == []
+    assert list(stream) == []
+    stream.close()

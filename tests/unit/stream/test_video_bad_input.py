@@ -137,7 +137,7 @@ def test_times_that_run_back(tmp_path: Path) -> None:
     [
         ("missing/out.mp4", "the folder .* does not exist"),
         ("out.xyz", "no container is known for the suffix '.xyz'"),
-        ("out", "no container is known for the suffix ''"),
+        ("out", "it has no suffix of a video; end its name in .mp4"),
         ("folder", "it is a directory"),
     ],
 )

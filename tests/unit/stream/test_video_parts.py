@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -48,8 +49,24 @@ def test_resume_of_nothing_begins_anew(folder: PartFolder) -> None:
 
 def test_another_job_is_refused_by_name_of_what_changed(folder: PartFolder) -> None:
     folder.begin(JOB, resume=False)
+    folder.write(0, PACKETS, b"")
     with pytest.raises(OptionsError, match=r"start None -> 1\.5.*give those, or start anew"):
         folder.begin({**JOB, "start": 1.5}, resume=True)
+
+
+def test_another_job_begins_anew_where_nothing_is_lost(folder: PartFolder) -> None:
+    folder.begin(JOB, resume=False)
+    folder.write(0, PACKETS[:2], b"")  # not full
+    assert folder.begin({**JOB, "start": 1.5}, resume=True) == []
+    assert json.loads((folder.folder / "job.json").read_text())["start"] == 1.5
+
+
+def test_what_is_kept_is_counted(folder: PartFolder) -> None:
+    assert folder.kept == 0
+    folder.begin(JOB, resume=False)
+    for number, packets in enumerate((PACKETS, PACKETS, PACKETS[:1])):
+        folder.write(number, packets, b"")
+    assert folder.kept == 6
 
 
 @pytest.mark.parametrize("damage", ["short", "flipped", "headless", "missing"])

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import prod
+from math import isqrt, prod
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restore_sdk.errors import OptionsError
-from restore_sdk.tiling.plan import Span, TilePlan, plan_tiles, plan_whole, plan_within, split_axis
+from restore_sdk.spec import LARGEST_SIDE
+from restore_sdk.tiling.plan import Span, TilePlan, _Axis, _fewest_pixels, plan_tiles, plan_whole, plan_within, split_axis
 
 
 @st.composite
@@ -170,6 +171,43 @@ def test_plan_within_bounds_a_huge_image() -> None:
     plan = plan_within(100_000, 100_000, tile_pixels=1_000_000, halo=32, multiple=4)
     assert prod(plan.largest_tile) <= 1_000_000
     assert plan.overhead < 1.15
+
+
+def _trying_every_count_of_rows(rows: _Axis, columns: _Axis, tile_pixels: int) -> tuple[int, int] | None:
+    """(rows, columns) by the same order of preference, without leaving any count out."""
+    found = []
+    for count in range(1, rows.blocks + 1):
+        column_count = columns.count_within(tile_pixels // rows.largest(count))
+        if column_count is not None:
+            computed = rows.computed(count) * columns.computed(column_count)
+            found.append(((computed, count * column_count, column_count), count))
+    return (min(found)[1], min(found)[0][2]) if found else None
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 40_000), st.integers(0, 9), st.integers(1, 8))
+def test_the_counts_that_are_not_tried_would_not_be_taken(rows: int, columns: int, pixels: int, halo: int, multiple: int) -> None:
+    axes = [_Axis(blocks * multiple, halo * multiple, multiple) for blocks in (rows, columns)]
+    assert _fewest_pixels(*axes, pixels) == _trying_every_count_of_rows(*axes, pixels)
+
+
+@pytest.mark.parametrize(("halo", "multiple"), [(0, 1), (1, 1), (32, 1), (64, 8)])
+@pytest.mark.parametrize("tile_pixels", [1, 20_000, 260_000, 10**8])
+@pytest.mark.parametrize("sides", [(LARGEST_SIDE, LARGEST_SIDE), (8, LARGEST_SIDE), (LARGEST_SIDE, 8)])
+def test_the_search_takes_few_steps_for_any_size(
+    sides: tuple[int, int], tile_pixels: int, halo: int, multiple: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+    largest = _Axis.largest
+
+    def counted(axis: _Axis, count: int) -> int:
+        nonlocal steps
+        steps += 1
+        return largest(axis, count)
+
+    monkeypatch.setattr(_Axis, "largest", counted)
+    _fewest_pixels(*(_Axis(side, halo, multiple) for side in sides), tile_pixels)
+    assert steps <= 8 * isqrt(sides[0] // multiple) + 8  # of some microseconds
 
 
 @pytest.mark.parametrize(

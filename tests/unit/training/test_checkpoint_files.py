@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from training.engine.checkpoint import CARD_KEY, FILE_NAME, CheckpointError, load_network, save_network
-from training.engine.files import replacing
+from training.engine.checkpoint import CARD_KEY, FILE_NAME, CheckpointError, load_network, read_card, save_network
+from training.engine.files import WriteError, replacing
 from training.engine.run_folder import read_checkpoint
 from training.networks.table import build_network
 
@@ -100,6 +100,13 @@ def test_what_is_not_a_checkpoint_is_refused(saved: Path, how: str, message: str
     assert "use a run folder as" in str(caught.value)
 
 
+def test_the_card_alone(saved: Path) -> None:
+    assert read_card(saved) == load_network(saved)[1]
+    damage(saved, "truncated")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        read_card(saved)
+
+
 class Evil:
     """Runs code when it is unpickled."""
 
@@ -122,7 +129,15 @@ def test_a_checkpoint_with_code_is_refused_unrun(tmp_path: Path) -> None:
     [
         ({"state_dict": {}}, "not a checkpoint of this program"),
         ([1, 2], "not a checkpoint of this program"),
-        ({"restore_sdk.budget": {}, "current_model_state": {"a": torch.zeros(3)}}, "another network"),
+        ({"restore_sdk.budget": {}, "current_model_state": {"a": torch.zeros(2)}}, "not a checkpoint of this program"),
+        (
+            {
+                "restore_sdk.budget": {},
+                "current_model_state": {"a": torch.zeros(3)},
+                "optimizer_states": [{"param_groups": [{"initial_lr": 0.1}]}],
+            },
+            "another network than the configuration describes; pass --overwrite",
+        ),
     ],
 )
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path, content: object, message: str) -> None:
@@ -159,6 +174,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_names_the_file_and_other_errors_stay(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+
+    def write(error: OSError) -> None:
+        with replacing(target):
+            raise error
+
+    with pytest.raises(WriteError, match="a cannot be written: No space left on device; what was there before is kept") as caught:
+        write(OSError(28, "No space left on device"))
+    assert (caught.value.errno, caught.value.strerror, caught.value.path) == (28, "No space left on device", target)
+    named = FileNotFoundError(2, "No such file or directory", "elsewhere")
+    with pytest.raises(FileNotFoundError) as other:
+        write(named)
+    assert other.value is named
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

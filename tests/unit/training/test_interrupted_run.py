@@ -13,11 +13,13 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from tiny_runs import same, weights_of
 
 from training.engine.checkpoint import CheckpointError, load_network
 from training.engine.config import to_toml
-from training.engine.errors import DivergedError, HardwareError, RunExistsError, TrainingInterrupted
+from training.engine.errors import DivergedError, HardwareError, RunExistsError, SettingsChangedError, TrainingInterrupted
+from training.engine.files import WriteError
 from training.engine.fit import Run, fit
 from training.engine.metrics_log import read_metrics
 from training.engine.run_folder import read_checkpoint
@@ -127,9 +129,12 @@ def test_an_existing_run_is_not_overwritten_unasked(configure: Any) -> None:
 def test_another_network_cannot_go_on(configure: Any) -> None:
     folder = fit(make_run(configure(trainer={"max_steps": 2})))
     before = (folder / "config.toml").read_bytes()
-    with pytest.raises(CheckpointError, match="another network than the configuration describes"):
+    with pytest.raises(SettingsChangedError, match=r"network\.widths=\[4\] instead of \[8\]; pass the old settings"):
         fit(make_run(configure(network={"widths": [4]})), resume=True)
     assert (folder / "config.toml").read_bytes() == before
+    (folder / "config.toml").write_text(to_toml(configure(network={"widths": [4]})), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="another network than the configuration describes; pass --overwrite"):
+        fit(make_run(configure(network={"widths": [4]})), resume=True)
 
 
 def test_missing_hardware_is_an_error_that_touches_nothing(configure: Any) -> None:
@@ -170,10 +175,22 @@ def test_a_full_disk_is_an_error_that_keeps_the_last_checkpoint(configure: Any, 
 
     monkeypatch.setattr(Path, "replace", fail_later)
     config = configure()
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(WriteError, match=r"last\.ckpt cannot be written: No space left .* make room"):
         fit(make_run(config))
     assert load_network(config.folder)[1]["steps"] == 3
     assert not list(config.folder.glob(".*.part"))
+
+
+def test_a_full_disk_under_the_log_names_the_folder(configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: CSVLogger) -> None:
+        raise OSError(28, "No space left on device")
+
+    config = configure()
+    monkeypatch.setattr(CSVLogger, "save", full)
+    with pytest.raises(WriteError, match="tiny cannot be written: No space left") as caught:
+        fit(make_run(config))
+    assert caught.value.path == config.folder
+    assert caught.value.errno == 28
 
 
 def command(config: Path, *arguments: str) -> list[str]:

@@ -222,3 +222,17 @@ def test_gradients_are_clipped_network_by_network(tmp_path: Path, photos: Path) 
     module.configure_gradient_clipping(optimizer, 1.0)
     norms = [torch.cat([weight.grad.flatten() for weight in group["params"]]).norm().item() for group in optimizer.param_groups]
     assert norms == pytest.approx([1.0, 1e-3], rel=1e-3)
+
+
+def test_each_image_hides_a_share_of_its_own_from_none_to_twice_the_mean(tmp_path: Path, photos: Path) -> None:
+    module = module_of(tiny(tmp_path, photos, loss={"adversarial": 0.0, "remeasure": 0.0, "splitting": 0.25}))
+    measured, index = torch.ones(2, 3, 16, 16), torch.tensor([0, 1])
+    kept = module.kept(measured, index)
+    shares = []
+    for seed in range(200):
+        hidden = module.hidden(measured, index, seeded(seed))
+        assert not (hidden & ~kept).any()
+        shares += (hidden.sum((1, 2, 3)) / kept.sum((1, 2, 3))).tolist()
+    assert abs(sum(shares) / len(shares) - 0.25) < 5 * 0.16 / len(shares) ** 0.5  # five standard errors
+    assert min(shares) < 0.03
+    assert 0.42 < max(shares) < 0.7  # 0.5, and what 128 draws scatter around it

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 from training.__main__ import app
 from training.data.folder import DataError
 from training.engine.checkpoint import load_network
-from training.engine.config import read_config, to_toml
+from training.engine.config import ConfigError, read_config, to_toml
 from training.engine.errors import DivergedError, TrainingInterrupted
+from training.engine.files import WriteError
 from training.engine.fit import Run, fit
 from training.engine.metrics_log import read_metrics
 from training.engine.run_folder import read_checkpoint
@@ -166,7 +167,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, photos: Path, mon
 
     monkeypatch.setattr(Path, "replace", replace)
     config = tiny(tmp_path, photos)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(WriteError, match=r"last\.ckpt cannot be written: No space left"):
         fit(make_run(config))
     assert load_network(config.folder)[1]["steps"] == 2
     assert not list(config.folder.glob(".*.part"))
@@ -184,6 +185,40 @@ def test_one_image_is_trained_on_and_looked_at(tmp_path: Path) -> None:
     run = make_run(tiny(tmp_path, tmp_path / "one"))
     assert run.summary == "1 patches to train on, 1 held out, 0 images skipped"
     assert load_network(fit(run))[1]["steps"] == 4
+
+
+def test_one_image_for_both_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "one").mkdir()
+    cv2.imwrite(str(tmp_path / "one" / "0.png"), smooth_image(0, 16, 16))
+    make_run(tiny(tmp_path, tmp_path / "one"))
+    assert any("it is both trained on and held out" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    "corruption", ["remove-pixel:p=1", "remove-pixel:p=1..1", "patch-band:share=1", "remove-pixel:p=1+drop-rows:p=0.1"]
+)
+def test_a_corruption_that_leaves_nothing_is_refused(tmp_path: Path, photos: Path, corruption: str) -> None:
+    with pytest.raises(ConfigError, match="leaves no value of any of 24 patches of 16 pixels"):
+        make_run(tiny(tmp_path, photos, corruption=corruption))
+
+
+def test_nothing_measured_is_seen_below_a_blur(tmp_path: Path, photos: Path) -> None:
+    blurred = {"corruption": "remove-pixel:p=1+gaussian-blur", "network": {"kind": "residual_unet"}}
+    with pytest.raises(ConfigError, match="leaves no value"):
+        make_run(tiny(tmp_path, photos, **blurred))
+
+
+def test_both_rates_can_be_lowered_on_resume(tmp_path: Path, photos: Path) -> None:
+    config = tiny(tmp_path, photos, trainer={"max_steps": 2})
+    fit(make_run(config))
+    lower = tiny(tmp_path, photos, trainer={"max_steps": 4, "learning_rate": 1e-5}, discriminator={"learning_rate": 2e-5})
+    run = make_run(lower)
+    fit(run, resume=True)
+    keys = ("from_step", "trainer.learning_rate", "discriminator.learning_rate")
+    stretches = [dict(zip(keys, values, strict=True)) for values in ((0, 5e-4, 4e-4), (2, 1e-5, 2e-5))]
+    assert load_network(config.folder)[1]["learning_rates"] == stretches
+    groups = torch.load(config.folder / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert [group["initial_lr"] for group in groups] == [1e-5, 2e-5]
 
 
 def test_mixed_sizes_modes_and_damage(tmp_path: Path, photos: Path) -> None:
