@@ -120,7 +120,8 @@ def _say_record(record: Mapping[str, Any]) -> None:
         if key != "quality" and value is not None:
             _say_value(key, value)
     for measured in record.get("quality", ()):
-        say("quality           " + "  ".join(_in_words(key, value) for key, value in measured.items()))
+        kept = {key: value for key, value in measured.items() if value is not None or record["task"] == "denoise"}
+        say("quality           " + "  ".join(_in_words(key, value) for key, value in kept.items()))
 
 
 def _say_value(key: str, value: object) -> None:
