@@ -21,13 +21,13 @@ from benchmarks.images import DEFAULT_DATA, BytePixels, Sample, evenly, find_sam
 from benchmarks.machine import host_facts
 from benchmarks.metrics import psnr, ssim
 from benchmarks.models import find_onnx, model_facts
+from benchmarks.peers.inpainting import RADIUS
 from benchmarks.schema import QualityRow
 from restore_sdk.restorer import Restorer
 
 Fill = Callable[[BytePixels, NDArray[np.bool_]], BytePixels]  # picture, True where a pixel is lost
 SEED = 2_000_003
 SHARES = (0.5, 0.7, 0.9, 0.95)
-RADIUS = 3  # pixels that OpenCV fills a lost one in from
 
 
 def lose(picture: BytePixels, share: float, index: int) -> tuple[BytePixels, NDArray[np.bool_]]:

@@ -24,7 +24,7 @@ from restore_sdk.tiling.choice import Planner
 from restore_sdk.tiling.pipelined import walk_many
 from restore_sdk.tiling.plan import Span, TilePlan
 from restore_sdk.tiling.recovery import FULL, Recovery, replanner
-from restore_sdk.tiling.walk import check_output, walk
+from restore_sdk.tiling.walk import FLOAT32, check_output, walk
 
 Image: TypeAlias = NDArray[Any]
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
@@ -32,7 +32,7 @@ InferMany: TypeAlias = Callable[[Iterable[FloatNCHW]], Iterator[FloatNCHW]]
 TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
 
 UNIT = (0.0, 1.0)  # the range that images are in here
-_BYTE, _FLOAT = np.dtype(np.uint8), np.dtype(np.float32)
+_BYTE = np.dtype(np.uint8)
 _SHAPES_KEPT = 64
 
 
@@ -90,7 +90,7 @@ class HostImages:
             output = infer(planes_of_bytes(image))
         except FULL:
             return None
-        as_promised = type(output) is np.ndarray and output.dtype is _FLOAT and output.shape == known[1]
+        as_promised = type(output) is np.ndarray and output.dtype is FLOAT32 and output.shape == known[1]
         return (bytes_of_planes(output), known[0]) if as_promised else None
 
     def shapes(self, shape: tuple[int, int], options: TileOptions | None) -> list[tuple[int, int, int, int]]:
@@ -115,8 +115,9 @@ class HostImages:
         return restored
 
     def _remember(self, layout: Layout, plan: TilePlan) -> None:
-        usual = layout.order == self._usual_order and plan is self.plan(layout.height, layout.width, self._usual)
-        if usual and layout.dtype is _BYTE and len(self._quick) < _SHAPES_KEPT:
+        if layout.dtype is not _BYTE or layout.order != self._usual_order or len(self._quick) >= _SHAPES_KEPT:
+            return
+        if plan is self.plan(layout.height, layout.width, self._usual):
             self._quick[layout.shape] = (plan, (1, 3, layout.height, layout.width))
 
 

@@ -13,7 +13,7 @@ from restore_sdk.tiling.plan import Span, TilePlan
 
 FloatNCHW: TypeAlias = NDArray[np.float32]
 Tile: TypeAlias = tuple[Span, Span]
-_FLOAT32 = np.dtype(np.float32)
+FLOAT32 = np.dtype(np.float32)
 
 
 def walk(
@@ -89,7 +89,7 @@ def _infer_group(
 
 def check_output(output: FloatNCHW, count: int, height: int, width: int) -> None:
     """Raise BackendError unless `output` is a float32 array of (count, C, height, width)."""
-    if not isinstance(output, np.ndarray) or output.dtype != _FLOAT32:
+    if not isinstance(output, np.ndarray) or output.dtype != FLOAT32:
         kind = f"{output.dtype}" if isinstance(output, np.ndarray) else type(output).__name__
         raise BackendError(f"the network returned {kind}, expected a numpy array of float32; convert it in the backend")
     got, want = output.shape, (count, height, width)
