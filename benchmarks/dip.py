@@ -48,7 +48,8 @@ def settings_of(method: str, arguments: argparse.Namespace) -> str:
     """What must be equal for a kept row to stand for this run."""
     shared = f"size={arguments.size}"
     if method == "ours":
-        return f"{shared} width={arguments.width} iterations={arguments.max_iterations} stopping={arguments.stopping}"
+        limits = f"iterations={arguments.max_iterations} beyond={arguments.beyond}"
+        return f"{shared} width={arguments.width} {limits} stopping={arguments.stopping}"
     return f"{shared} iterations={arguments.peer_iterations}" if method == "deepinv" else shared
 
 
@@ -96,7 +97,8 @@ def run_one(trial: Trial, seed: int, method: str, arguments: argparse.Namespace)
         return run_opencv(trial, seed)
     options = DipOptions(width=arguments.width, stopping=arguments.stopping, seed=seed, max_iterations=arguments.max_iterations)
     if method == "ours":
-        return run_ours(trial, options, device=arguments.device, every=arguments.every, on_progress=spoken())
+        how = {"device": arguments.device, "every": arguments.every, "beyond": arguments.beyond}
+        return run_ours(trial, options, **how, on_progress=spoken())
     return run_peer(trial, options, arguments.peer_iterations, arguments.every)
 
 
@@ -207,6 +209,12 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     add("--max-iterations", type=positive, help="of our loop; the preset's if left out")
     add("--peer-iterations", type=positive, default=2500, help="of deepinv's loop")
     add("--every", type=positive, default=10, help="iterations between two looks at the truth")
+    add(
+        "--beyond",
+        type=positive,
+        default=1000,
+        help="iterations without a new peak after which a fit of ours that has stopped ends",
+    )
     add("--limit", type=positive, metavar="N", help="measure at most N pieces that are not kept yet, then show the table")
     add("--ledger", type=Path, default=LEDGER, metavar="FILE", help="where finished rows are kept")
     add("--device", default="cpu", help="of our loop: auto, cpu or cuda")

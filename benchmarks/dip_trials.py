@@ -24,6 +24,12 @@ from restore_sdk.dip.results import FitProgress
 from restore_sdk.dip.stopping import Observation, Policy, Verdict
 
 Told = Callable[[FitProgress], None]
+Clock = Callable[[], float]
+
+
+def clock_of(device: str) -> Clock:
+    """Seconds: of the processor where it does the work, so that other programs do not count; of the wall beside a GPU."""
+    return time.process_time if device == "cpu" else time.perf_counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,14 @@ class Row:
 
 
 class Watched:
-    """Asks the policy, does not obey it, and scores the means on the way."""
+    """Asks the policy, does not obey it, and scores the means on the way.
 
-    def __init__(self, policy: Policy, trial: Trial, every: int) -> None:
-        self.name, self._policy, self._trial, self._every = policy.name, policy, trial, every
-        self._began, self._scoring = time.perf_counter(), 0.0
+    Stops once the policy would have, and the last `beyond` iterations brought no new peak: what follows is noise being fitted.
+    """
+
+    def __init__(self, policy: Policy, trial: Trial, every: int, beyond: int, clock: Clock) -> None:
+        self.name, self._policy, self._trial, self._every, self._beyond = policy.name, policy, trial, every, beyond
+        self._clock, self._began, self._scoring = clock, clock(), 0.0
         self.curve: list[list[float]] = []
         self.peak: tuple[float, int, float, FloatPixels] | None = None
         self.chosen: tuple[int, float, FloatPixels] | None = None  # what the policy would give now, and the seconds until then
@@ -55,8 +64,8 @@ class Watched:
         self.stopped_at = 0
 
     def update(self, seen: Observation) -> Verdict:
-        """Never stops."""
-        seconds = time.perf_counter() - self._began - self._scoring
+        """What the policy would do is only noted."""
+        seconds = self._clock() - self._began - self._scoring
         if not self.stopped:
             verdict = self._policy.update(seen)
             before = pixels_of(seen.smoothed) if verdict.is_best or self.chosen is None else self.chosen[2]
@@ -64,26 +73,27 @@ class Watched:
             self.stopped = self._policy.name if verdict.stop else ""
         if seen.iteration % self._every == 0:
             self._score(seen, seconds)
-        return Verdict(None, is_best=True, stop=False)
+        over = bool(self.stopped) and self.peak is not None and seen.iteration - self.peak[1] >= self._beyond
+        return Verdict(None, is_best=True, stop=over)
 
     def _score(self, seen: Observation, seconds: float) -> None:
-        began, image = time.perf_counter(), pixels_of(seen.smoothed)
+        began, image = self._clock(), pixels_of(seen.smoothed)
         found = self._trial.psnr(image)
         self.curve.append([seen.iteration, round(seconds, 2), round(found, 3)])
         if self.peak is None or found > self.peak[0]:
             self.peak = found, seen.iteration, seconds, image
-        self._scoring += time.perf_counter() - began
+        self._scoring += self._clock() - began
 
 
-def run_ours(trial: Trial, options: DipOptions, *, device: str, every: int, on_progress: Told) -> list[Row]:
-    """Both rows of one fit to the end of its iterations."""
+def run_ours(trial: Trial, options: DipOptions, *, device: str, every: int, beyond: int, on_progress: Told) -> list[Row]:
+    """Both rows of one fit, to the end of its iterations or `beyond` its peak."""
     task = trial.case.task
     chosen = replace(options, stopping=chosen_stopping(task, options), scale=SCALE)
     preset, problem = chosen_preset(task, chosen), posed(trial, chosen)
     sigma = noise_level(problem.measured[0]) if chosen.stopping == "discrepancy" and options.sigma is None else options.sigma
-    watched = Watched(new_policy(chosen.stopping, chosen, preset, sigma), trial, every)
-    limits = FitLimits(None, lambda: False, on_progress)
     where = dip_device(device, chosen.precision)
+    watched = Watched(new_policy(chosen.stopping, chosen, preset, sigma), trial, every, beyond, clock_of(where.type))
+    limits = FitLimits(None, lambda: False, on_progress)
     Fit(problem, preset, chosen, [watched], indices=[0], device=where, limits=limits).run()
     return rows_of(watched, trial, chosen)
 
@@ -119,32 +129,33 @@ def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> list[Row]:
 
 def run_opencv(trial: Trial, seed: int) -> list[Row]:
     """OpenCV's answer."""
-    began = time.perf_counter()
+    began = time.process_time()
     name, image = trial.opencv()
-    seconds = round(time.perf_counter() - began, 3)
+    seconds = round(time.process_time() - began, 3)
     return [Row(trial.case.name, seed, name, trial.psnr(image), trial.ssim(image), 0, seconds)]
 
 
 def run_peer(trial: Trial, options: DipOptions, iterations: int, every: int) -> list[Row]:
     """deepinv's loop: its fixed end, and the peak of its iterates."""
     problem = posed(trial, replace(options, stopping="none", scale=SCALE))
-    began, scoring, curve = time.perf_counter(), 0.0, []
+    clock = clock_of(problem.measured.device.type)
+    began, scoring, curve = clock(), 0.0, []
     best: tuple[float, int, float, FloatPixels] | None = None
 
     def look(iteration: int, iterate: Tensor) -> None:
         nonlocal scoring, best
         if iteration % every:
             return
-        now, image = time.perf_counter(), pixels_of(iterate[0])
+        now, image = clock(), pixels_of(iterate[0])
         found = trial.psnr(image)
         curve.append([iteration, round(now - began - scoring, 2), round(found, 3)])
         if best is None or found > best[0]:
             best = found, iteration, curve[-1][1], image
-        scoring += time.perf_counter() - now
+        scoring += clock() - now
 
     measure = lambda x: problem.operator.apply(x, problem.theta)  # noqa: E731
     made = run_deepinv(problem.measured, measure, problem.shape, iterations=iterations, seed=options.seed, on_iterate=look)
-    seconds, image = round(time.perf_counter() - began - scoring, 2), pixels_of(made[0])
+    seconds, image = round(clock() - began - scoring, 2), pixels_of(made[0])
     name, seed = trial.case.name, options.seed
     rows = [Row(name, seed, "deepinv, its end", trial.psnr(image), trial.ssim(image), iterations, seconds)]
     if best is not None:

@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_sdk.backends.base import Bound
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
-from restore_sdk.image.plain import bytes_of_planes, planes_of, planes_of_bytes, restored_of
+from restore_sdk.image.plain import BoundBytes, bytes_of_planes, planes_of, planes_of_bytes, restored_of
 from restore_sdk.image.validation import warn_of_scale
 from restore_sdk.options import ChannelOrder, TileOptions
 from restore_sdk.spec import LARGEST_SIDE, ModelSpec
@@ -29,26 +30,34 @@ from restore_sdk.tiling.walk import FLOAT32, check_output, walk
 Image: TypeAlias = NDArray[Any]
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
 InferMany: TypeAlias = Callable[[Iterable[FloatNCHW]], Iterator[FloatNCHW]]
+Bind: TypeAlias = Callable[[tuple[int, int, int, int]], Bound]
 TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
 
 UNIT = (0.0, 1.0)  # the range that images are in here
 _BYTE = np.dtype(np.uint8)
-_SHAPES_KEPT = 64
+_SHAPES_KEPT, _SHAPES_BOUND = 64, 8  # arrays of a bound shape take up to 0.6 MB for each thread that restores at once
 
 
 class HostImages:
     """Restores host arrays for one model's spec. Any number of threads may call it at once.
 
     usual, usual_order  the options and the order of channels of most calls, which quickly() serves
+    bind                of the backend, if it has that and the spec's values are those of images
     """
 
-    def __init__(self, spec: ModelSpec, usual: TileOptions | None = None, usual_order: ChannelOrder = "rgb") -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        usual: TileOptions | None = None,
+        usual_order: ChannelOrder = "rgb",
+        bind: Bind | None = None,
+    ) -> None:
         self._spec, self._scale, self._min_size = spec, spec.scale, spec.min_size
         self._one_to_one = spec.scale == 1 and spec.channels == 3
         self.plan = Planner(spec).plan
         self.recovery = Recovery(spec.size_multiple)
-        self._usual, self._usual_order = usual, usual_order
-        self._quick: dict[tuple[int, ...], tuple[TilePlan, tuple[int, ...]]] = {}  # image's shape: plan, shape of the planes
+        self._usual, self._usual_order, self._bind, self._kept = usual, usual_order, bind, _SHAPES_KEPT
+        self._quick: dict[tuple[int, ...], tuple[TilePlan, _Quick]] = {}  # by the image's shape
 
     def restore(
         self,
@@ -87,11 +96,15 @@ class HostImages:
         if known is None or infer is None or image.dtype is not _BYTE or self.recovery.known is not None:
             return None
         try:
-            output = infer(planes_of_bytes(image))
+            restored = known[1](image, infer)
         except FULL:
             return None
-        as_promised = type(output) is np.ndarray and output.dtype is FLOAT32 and output.shape == known[1]
-        return (bytes_of_planes(output), known[0]) if as_promised else None
+        return None if restored is None else (restored, known[0])
+
+    def forget(self) -> None:
+        """Let go of the network, for good; restore() still works."""
+        self._kept = 0
+        self._quick = {}
 
     def shapes(self, shape: tuple[int, int], options: TileOptions | None) -> list[tuple[int, int, int, int]]:
         """What an image of `shape`, (height, width) in pixels, is given to the backend as: (N, C, H, W). Raises OptionsError."""
@@ -115,10 +128,42 @@ class HostImages:
         return restored
 
     def _remember(self, layout: Layout, plan: TilePlan) -> None:
-        if layout.dtype is not _BYTE or layout.order != self._usual_order or len(self._quick) >= _SHAPES_KEPT:
+        known = len(self._quick)
+        if layout.dtype is not _BYTE or layout.order != self._usual_order or known >= self._kept:
             return
         if plan is self.plan(layout.height, layout.width, self._usual):
-            self._quick[layout.shape] = (plan, (1, 3, layout.height, layout.width))
+            shape, bind = (1, 3, layout.height, layout.width), self._bind
+            quick = partial(_unbound, shape=shape) if bind is None or known >= _SHAPES_BOUND else _Places(bind, shape).restored
+            self._quick[layout.shape] = plan, quick
+
+
+_Quick: TypeAlias = Callable[[NDArray[np.uint8], Infer], NDArray[np.uint8] | None]
+
+
+def _unbound(image: NDArray[np.uint8], infer: Infer, *, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """None where the network does not give what it should."""
+    output = infer(planes_of_bytes(image))
+    as_promised = type(output) is np.ndarray and output.dtype is FLOAT32 and output.shape == shape
+    return bytes_of_planes(output) if as_promised else None
+
+
+class _Places:
+    """Bound arrays for images of one shape: as many as threads restored at once."""
+
+    def __init__(self, bind: Bind, shape: tuple[int, int, int, int]) -> None:
+        self._bind, self._shape = bind, shape
+        self._idle: list[BoundBytes] = []
+
+    def restored(self, image: NDArray[np.uint8], _infer: Infer) -> NDArray[np.uint8]:
+        try:
+            place = self._idle.pop()  # atomic
+        except IndexError:
+            bound = self._bind(self._shape)
+            place = BoundBytes(bound.given, bound.restored, bound.run)
+        try:
+            return place.restored(image)
+        finally:
+            self._idle.append(place)
 
 
 class _Job:

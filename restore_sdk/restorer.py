@@ -13,19 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk import __version__
-from restore_sdk.backends.base import PipelinedBackend
-from restore_sdk.backends.opening import open_backend
 from restore_sdk.errors import OptionsError, RestorerClosedError
-from restore_sdk.host_images import HostImages, Image, Infer, InferMany, TileCallback, in_range, many_in_range, refuse_mask
-from restore_sdk.options import DEFAULT_QUEUE, ChannelOrder, check_callback, checked_clip, is_dip, tile_options
+from restore_sdk.host_images import HostImages, Image, Infer, InferMany, TileCallback, refuse_mask
+from restore_sdk.model_opening import open_model
+from restore_sdk.options import DEFAULT_QUEUE, ChannelOrder, check_callback, checked_clip, tile_options
 from restore_sdk.spec import ModelSpec
-from restore_sdk.zoo.registry import find_model
 
 if TYPE_CHECKING:
     from restore_sdk.backends.base import Backend
     from restore_sdk.backends.wishes import Build, Finite, OnProgress
     from restore_sdk.dip.options import DipOptions
-    from restore_sdk.dip_images import DipImages
     from restore_sdk.image_files import FileReport, MetadataChoice
     from restore_sdk.options import TileChoice, TileOptions
     from restore_sdk.stream.frames import FrameStream, Policy
@@ -80,24 +77,14 @@ class Restorer:
         if channel_order not in get_args(ChannelOrder):
             raise OptionsError("channel_order", channel_order, "'rgb' or 'bgr'")
         self._tile, self._order, self._clip = tile_options(tile), channel_order, checked_clip(clip)
-        self._owned = isinstance(model, str | os.PathLike)
-        self._dip: DipImages | None = None
-        if is_dip(model):
-            from restore_sdk.dip_images import DipImages  # noqa: PLC0415 loads the options of a fit
-
-            model = self._dip = DipImages(str(model), dip, device=device, threads=threads)
-        elif isinstance(model, str | os.PathLike):
-            path, sha256 = find_model(model)
-            wishes = {"build": build, "finite": finite, "on_progress": on_progress}
-            place = {"backend": backend, "device": device, "threads": threads}
-            model = open_backend(path, sha256=sha256, **place, **wishes)  # type: ignore[arg-type]
-        if not hasattr(model, "infer") or not isinstance(getattr(model, "spec", None), ModelSpec):
-            raise OptionsError("model", model, "a bundled name, the path of an .onnx, .pt2 or .plan file, or an opened Backend")
-        self._backend: Backend | None = model
-        self._spec, self._host = model.spec, HostImages(model.spec, self._tile, channel_order)
-        self._infer: Infer | None = in_range(model.infer, model.spec.value_range)
-        several = model.infer_many if isinstance(model, PipelinedBackend) else None  # asked once: it takes microseconds
-        self._many: InferMany | None = None if several is None else many_in_range(several, model.spec.value_range)
+        place = {"backend": backend, "device": device, "threads": threads}
+        opened = open_model(model, place, {"build": build, "finite": finite, "on_progress": on_progress, "dip": dip})
+        self._backend: Backend | None = opened.backend
+        self._owned, self._dip = opened.owned, opened.fits
+        self._spec = opened.backend.spec
+        self._host = HostImages(self._spec, self._tile, channel_order, opened.bind)
+        self._infer: Infer | None = opened.infer
+        self._many: InferMany | None = opened.infer_many
         self._last_plan: TilePlan | None = None
 
     @property
@@ -265,6 +252,7 @@ class Restorer:
     def close(self) -> None:
         """Release the model; a second call does nothing."""
         backend, self._backend, self._infer, self._many = self._backend, None, None, None
+        self._host.forget()
         if backend is not None and self._owned:
             backend.close()
 

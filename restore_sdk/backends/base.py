@@ -51,6 +51,33 @@ class PipelinedBackend(Backend, Protocol):
         ...
 
 
+class Bound(Protocol):
+    """A network and the two arrays it reads and writes. One thread at a time."""
+
+    @property
+    def given(self) -> FloatNCHW:
+        """What run() reads: to be filled in."""
+        ...
+
+    @property
+    def restored(self) -> FloatNCHW:
+        """What run() writes; the next run() writes it again."""
+        ...
+
+    def run(self) -> None:
+        """What `infer` does with these arrays. Raises BackendError."""
+        ...
+
+
+@runtime_checkable
+class BindingBackend(Backend, Protocol):
+    """A backend whose runtime spends less on arrays that it knows: on a small image these microseconds count."""
+
+    def bind(self, shape: tuple[int, int, int, int], /) -> Bound:
+        """New arrays for a batch of `shape`, (N, C, H, W). They keep the network open beyond close(). Raises BackendError."""
+        ...
+
+
 @runtime_checkable
 class DeviceBackend(Backend, Protocol):
     """A backend that works on arrays that lie on its GPU already."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from restore_sdk.backends.base import FloatNCHW
 from restore_sdk.backends.file_backend import FileBackend, Vendor, described
+from restore_sdk.backends.onnx_bound import OnnxBound, Shape
 from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.backends.onnx_library import (
     ONE_DISTRIBUTION,
@@ -21,7 +22,7 @@ from restore_sdk.backends.onnx_library import (
 )
 from restore_sdk.backends.onnx_providers import BACKENDS, CPU, CUDA, NAMES, GpuOptions, Provider, rtx_devices
 from restore_sdk.backends.onnx_session import GpuSessions, Model, open_session, session_options
-from restore_sdk.backends.signature import check_threads
+from restore_sdk.backends.signature import check_shape, check_threads
 from restore_sdk.errors import BackendError, DeviceUnavailableError, OptionsError, RestorerClosedError
 from restore_sdk.spec import ModelSpec
 
@@ -44,6 +45,16 @@ class OnnxRuntimeBackend(FileBackend):
             raise RestorerClosedError
         restored: FloatNCHW = session.run(self._outputs, {self._input: batch})[0]
         return restored
+
+    def bind(self, shape: Shape, /) -> OnnxBound:
+        """New arrays for a batch of `shape`, (N, C, H, W); the session stays open with them. Raises BackendError,
+        RestorerClosedError."""
+        check_shape(shape, self._spec)
+        session, scale = self._session, self._spec.scale
+        if session is None:
+            raise RestorerClosedError
+        larger = (*shape[:2], shape[2] * scale, shape[3] * scale)
+        return OnnxBound(session, (self._input, self._outputs[0]), (shape, larger), self._vendor)
 
     def close(self) -> None:
         """Release everything; a second call does nothing."""

@@ -28,6 +28,7 @@ _SMALL = 1 << 16  # values; below it one strided division is faster than a divis
 FLOAT16_LIMITS = (-65504.0, 65504.0)
 _ORDERS = get_args(ChannelOrder)
 _LAYOUTS_KEPT = 256
+_limit, _add, _UPPER = cv2.threshold, cv2.addWeighted, cv2.THRESH_TRUNC  # found here, not in cv2 on each call
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def _mean(planes: NDArray[np.float32]) -> NDArray[np.float32]:
 def _from_planes_to_integers(planes: NDArray[np.float32], target: NDArray[Any], layout: Layout, _clip: bool) -> None:
     # Planes that lie side by side in memory are one tall plane: a third of the calls, which is what counts on small images.
     stacked = planes.reshape(1, -1, planes.shape[2]) if planes.flags.c_contiguous else planes
-    tall = [to_depth(plane, layout) for plane in stacked]
+    tall = [to_depth(plane, layout.scale, layout.depth) for plane in stacked]
     converted = list(tall[0].reshape(planes.shape)) if len(tall) == 1 else tall
     if _is_interleaved(target):
         cv2.merge(converted, target)
@@ -219,10 +220,20 @@ def _from_planes_to_integers(planes: NDArray[np.float32], target: NDArray[Any], 
         target[..., channel] = plane
 
 
-def to_depth(plane: NDArray[np.float32], layout: Layout) -> NDArray[Any]:
-    """(H, W) or (H, W, C) in units of 1.0 as the image's integers, rounded half to even and saturated."""
-    limited = cv2.threshold(plane, 1.0, 0.0, cv2.THRESH_TRUNC)[1]  # or addWeighted wraps where value * scale leaves int32
-    return cv2.addWeighted(limited, layout.scale, limited, 0.0, 0.0, dtype=layout.depth)
+def to_depth(
+    plane: NDArray[np.float32],
+    scale: int,
+    depth: int,
+    limited: NDArray[np.float32] | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """(H, W) in units of 1.0 as integers in units of 1 / `scale`, rounded half to even and saturated.
+
+    depth    OpenCV's name of their dtype
+    limited  room for what is made on the way, (H, W), which may be `plane`; out: room for the result; None: new arrays
+    """
+    limited = _limit(plane, 1.0, 0.0, _UPPER, limited)[1]  # or addWeighted wraps where value * scale leaves int32
+    return _add(limited, scale, limited, 0.0, 0.0, out, depth)
 
 
 def _from_planes_to_floats(planes: NDArray[np.float32], target: NDArray[Any], _layout: Layout, clip: bool) -> None:

@@ -2,11 +2,12 @@
 
 It gives the very values of read_tile() and write_tile(). These serve every layout and every part of an image; what they look at
 on the way takes longer than converting a small image does. Nearly all is done by five functions of OpenCV: after the network has
-run, each function of any library that is called for the first time costs 15 to 30 microseconds, whatever it has to do.
+run, each function of any library that is called for the first time costs 15 to 50 microseconds, whatever it has to do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -17,8 +18,8 @@ from restore_sdk.errors import OptionsError
 from restore_sdk.image.layout import FloatNCHW, Layout, to_depth
 
 _UNITS = np.arange(256, dtype=np.float32) / np.float32(255)  # of each byte, correctly rounded
-_look_up, _to_blob, _from_blob = cv2.LUT, cv2.dnn.blobFromImage, cv2.dnn.imagesFromBlob  # found here, not in cv2 on each call
-_limit, _add, _UPPER = cv2.threshold, cv2.addWeighted, cv2.THRESH_TRUNC
+_look_up, _to_blob, _split, _merge = cv2.LUT, cv2.dnn.blobFromImage, cv2.split, cv2.merge  # found here, not on each call
+_BYTE = cv2.CV_8U
 
 
 def planes_of(image: NDArray[Any], layout: Layout) -> FloatNCHW:
@@ -42,10 +43,38 @@ def restored_of(planes: FloatNCHW, layout: Layout) -> NDArray[Any]:
     written to. Raises OptionsError for planes that are not three."""
     if planes.shape[1] != 3:
         raise OptionsError("tile", planes.shape, f"3 planes of {layout.height} x {layout.width} pixels")
-    return to_depth(_from_blob(planes)[0], layout)  # type: ignore[arg-type]  # typed as any array
+    return _interleaved(planes, layout.scale, layout.depth)
 
 
 def bytes_of_planes(planes: FloatNCHW) -> NDArray[np.uint8]:
     """The same for bytes, and planes that are known to be three."""
-    limited = _limit(_from_blob(planes)[0], 1.0, 0.0, _UPPER)[1]  # as in to_depth()
-    return _add(limited, 255, limited, 0.0, 0.0, dtype=cv2.CV_8U)  # type: ignore[return-value]
+    return _interleaved(planes, 255, _BYTE)
+
+
+def _interleaved(planes: FloatNCHW, scale: int, depth: int) -> NDArray[Any]:
+    _, _, height, width = planes.shape
+    tall = to_depth(planes.reshape(-1, width), scale, depth)  # two axes: OpenCV would take a short third one for channels
+    merged: NDArray[Any] = _merge((tall[:height], tall[height : 2 * height], tall[2 * height :]))
+    return merged
+
+
+class BoundBytes:
+    """The same in both directions between arrays that stay where they are. One thread at a time.
+
+    given, restored  C-contiguous float32 (1, 3, H, W): what `run` reads and what it writes
+    """
+
+    __slots__ = ("_bytes", "_channels", "_given", "_run", "_tall")
+
+    def __init__(self, given: FloatNCHW, restored: FloatNCHW, run: Callable[[], None]) -> None:
+        _, _, height, width = restored.shape
+        self._run, self._given, self._tall = run, list(given[0]), restored.reshape(-1, width)
+        self._bytes = np.empty((3 * height, width), np.uint8)
+        self._channels = tuple(self._bytes.reshape(3, height, width))
+
+    def restored(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A new image; `image` has the arrays' height and width, and any strides. Raises what `run` raises."""
+        _split(_look_up(image, _UNITS), self._given)
+        self._run()
+        to_depth(self._tall, 255, _BYTE, self._tall, self._bytes)
+        return _merge(self._channels)  # type: ignore[return-value]  # typed as any array

@@ -17,7 +17,7 @@ HEIGHT = {
     **dict.fromkeys(("cuda", "degradations"), 2),
     **dict.fromkeys(("backends", "dip", "tiling", "image", "zoo"), 3),
     **dict.fromkeys(("host_images", "device_images", "dip_images", "stream"), 4),
-    **dict.fromkeys(("image_files", "gigapixel_cells"), 5),
+    **dict.fromkeys(("image_files", "gigapixel_cells", "model_opening"), 5),
     "gigapixel": 6,
     "restorer": 7,
     "": 8,
