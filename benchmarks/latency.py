@@ -29,7 +29,7 @@ from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
 
 SMALL, MEDIUM, MEGAPIXEL = 64, 512, 1024  # sides, pixels
-SMALL_ROUNDS, IDENTITY_ROUNDS, SMALL_WARM_UP = 300, 2000, 10
+SMALL_ROUNDS, IDENTITY_ROUNDS, SMALL_WARM_UP = 1000, 2000, 10
 STARTS = 5
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class HostImages:
         self.plan = Planner(spec).plan
         self.recovery = Recovery(spec.size_multiple)
         self._usual, self._usual_order, self._bind, self._kept = usual, usual_order, bind, _SHAPES_KEPT
-        self._quick: dict[tuple[int, ...], tuple[TilePlan, _Quick]] = {}  # by the image's shape
+        self._quick: dict[tuple[int, ...], _Known] = {}  # by the image's shape
 
     def restore(
         self,
@@ -90,16 +90,23 @@ class HostImages:
         replan, batch = replanner(self.plan, layout.height, layout.width, options), 1 if options is None else options.batch
         return job.restored, self.recovery.run(plan, work, replan=replan, batch=batch, on_tile=on_tile)
 
-    def quickly(self, image: Image, infer: Infer | None) -> tuple[Image, TilePlan] | None:
+    def quickly(self, image: Image) -> tuple[Image, TilePlan] | None:
         """What restore() gives for bytes of a shape that it knows, with the usual options, in the fewest steps; None: ask it."""
         known = self._quick.get(image.shape)
-        if known is None or infer is None or image.dtype is not _BYTE or self.recovery.known is not None:
+        if known is None or image.dtype is not _BYTE or self.recovery.known is not None:
             return None
+        plan, idle, new = known
         try:
-            restored = known[1](image, infer)
+            place = idle.pop()  # atomic, so that no two threads have one place
+        except IndexError:
+            place = new()
+        try:
+            restored = place.restored(image)
         except FULL:
             return None
-        return None if restored is None else (restored, known[0])
+        finally:
+            idle.append(place)
+        return None if restored is None else (restored, plan)
 
     def forget(self) -> None:
         """Let go of the network, for good; restore() still works."""
@@ -119,7 +126,7 @@ class HostImages:
         if self._one_to_one and layout.is_plain and height == layout.height and width == layout.width:
             output = infer(planes_of(image, layout))
             check_output(output, 1, height, width)
-            self._remember(layout, plan)
+            self._remember(layout, plan, infer)
             return restored_of(output, layout)
         rows, columns, restored = slice(0, height), slice(0, width), new_output(image, layout, scale=scale)
         output = infer(read_tile(image, layout, rows, columns, channels=self._spec.channels))
@@ -127,43 +134,42 @@ class HostImages:
         write_tile(restored, layout, rows, columns, output, scale=scale, clip=clip)
         return restored
 
-    def _remember(self, layout: Layout, plan: TilePlan) -> None:
+    def _remember(self, layout: Layout, plan: TilePlan, infer: Infer) -> None:
         known = len(self._quick)
         if layout.dtype is not _BYTE or layout.order != self._usual_order or known >= self._kept:
             return
         if plan is self.plan(layout.height, layout.width, self._usual):
-            shape, bind = (1, 3, layout.height, layout.width), self._bind
-            quick = partial(_unbound, shape=shape) if bind is None or known >= _SHAPES_BOUND else _Places(bind, shape).restored
-            self._quick[layout.shape] = plan, quick
+            bind = self._bind if known < _SHAPES_BOUND else None
+            shape = (1, 3, layout.height, layout.width)
+            new = partial(_Unbound, infer, shape) if bind is None else partial(_bound, bind, shape)
+            self._quick[layout.shape] = (plan, [], new)
 
 
-_Quick: TypeAlias = Callable[[NDArray[np.uint8], Infer], NDArray[np.uint8] | None]
+class _Place(Protocol):
+    """What restores bytes of one shape; one thread at a time."""
+
+    def restored(self, image: NDArray[np.uint8], /) -> NDArray[np.uint8] | None:
+        """None where the network does not give what it should."""
 
 
-def _unbound(image: NDArray[np.uint8], infer: Infer, *, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """None where the network does not give what it should."""
-    output = infer(planes_of_bytes(image))
-    as_promised = type(output) is np.ndarray and output.dtype is FLOAT32 and output.shape == shape
-    return bytes_of_planes(output) if as_promised else None
+_Known: TypeAlias = tuple[TilePlan, list[_Place], Callable[[], _Place]]  # idle places, as many as threads restored at once
 
 
-class _Places:
-    """Bound arrays for images of one shape: as many as threads restored at once."""
+class _Unbound:
+    __slots__ = ("_infer", "_shape")
 
-    def __init__(self, bind: Bind, shape: tuple[int, int, int, int]) -> None:
-        self._bind, self._shape = bind, shape
-        self._idle: list[BoundBytes] = []
+    def __init__(self, infer: Infer, shape: tuple[int, ...]) -> None:
+        self._infer, self._shape = infer, shape
 
-    def restored(self, image: NDArray[np.uint8], _infer: Infer) -> NDArray[np.uint8]:
-        try:
-            place = self._idle.pop()  # atomic
-        except IndexError:
-            bound = self._bind(self._shape)
-            place = BoundBytes(bound.given, bound.restored, bound.run)
-        try:
-            return place.restored(image)
-        finally:
-            self._idle.append(place)
+    def restored(self, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        output = self._infer(planes_of_bytes(image))
+        as_promised = type(output) is np.ndarray and output.dtype is FLOAT32 and output.shape == self._shape
+        return bytes_of_planes(output) if as_promised else None
+
+
+def _bound(bind: Bind, shape: tuple[int, int, int, int]) -> BoundBytes:
+    bound = bind(shape)
+    return BoundBytes(bound.given, bound.restored, bound.run)
 
 
 class _Job:

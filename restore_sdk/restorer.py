@@ -119,7 +119,7 @@ class Restorer:
         (H * scale, W * scale). Raises ImageError, MaskError, OptionsError, TilingError, BackendError, RestorerClosedError.
         """
         usual = tile is ... and mask is None and channel_order is None and clip is None and on_tile is None and stream is None
-        if usual and type(image) is np.ndarray and (made := self._host.quickly(image, self._infer)) is not None:
+        if usual and type(image) is np.ndarray and (made := self._host.quickly(image)) is not None:
             self._last_plan = made[1]
             return made[0]
         if self._dip is None and (mask is not None or "mask" in self._spec.inputs):

@@ -65,7 +65,7 @@ class Bound(Protocol):
         ...
 
     def run(self) -> None:
-        """What `infer` does with these arrays. Raises BackendError."""
+        """What `infer` does with these arrays. Raises BackendError, and RestorerClosedError once the backend is closed."""
         ...
 
 
@@ -74,7 +74,7 @@ class BindingBackend(Backend, Protocol):
     """A backend whose runtime spends less on arrays that it knows: on a small image these microseconds count."""
 
     def bind(self, shape: tuple[int, int, int, int], /) -> Bound:
-        """New arrays for a batch of `shape`, (N, C, H, W). They keep the network open beyond close(). Raises BackendError."""
+        """New arrays for a batch of `shape`, (N, C, H, W). Raises BackendError, RestorerClosedError."""
         ...
 
 

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from restore_sdk.backends.base import FloatNCHW
 from restore_sdk.backends.file_backend import FileBackend, Vendor, described
-from restore_sdk.backends.onnx_bound import OnnxBound, Shape
 from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.backends.onnx_library import (
     ONE_DISTRIBUTION,
@@ -23,9 +24,11 @@ from restore_sdk.backends.onnx_library import (
 from restore_sdk.backends.onnx_providers import BACKENDS, CPU, CUDA, NAMES, GpuOptions, Provider, rtx_devices
 from restore_sdk.backends.onnx_session import GpuSessions, Model, open_session, session_options
 from restore_sdk.backends.signature import check_shape, check_threads
+from restore_sdk.backends.vendor_errors import translated
 from restore_sdk.errors import BackendError, DeviceUnavailableError, OptionsError, RestorerClosedError
 from restore_sdk.spec import ModelSpec
 
+Shape = tuple[int, int, int, int]
 NO_SUCH_GPU = "Invalid device ID"  # in the words of the providers' options
 NO_GRAPHS = "cannot use the graph capture feature"  # what ONNX Runtime says of a model that it cannot capture
 
@@ -47,18 +50,37 @@ class OnnxRuntimeBackend(FileBackend):
         return restored
 
     def bind(self, shape: Shape, /) -> OnnxBound:
-        """New arrays for a batch of `shape`, (N, C, H, W); the session stays open with them. Raises BackendError,
-        RestorerClosedError."""
+        """New arrays for a batch of `shape`, (N, C, H, W). Raises BackendError, RestorerClosedError."""
         check_shape(shape, self._spec)
-        session, scale = self._session, self._spec.scale
-        if session is None:
-            raise RestorerClosedError
-        larger = (*shape[:2], shape[2] * scale, shape[3] * scale)
-        return OnnxBound(session, (self._input, self._outputs[0]), (shape, larger), self._vendor)
+        return OnnxBound(self, shape)
 
     def close(self) -> None:
         """Release everything; a second call does nothing."""
         self._session = None
+
+
+class OnnxBound:
+    """Arrays that the session is bound to: it then makes no value of its own for each call."""
+
+    def __init__(self, backend: OnnxRuntimeBackend, shape: Shape) -> None:
+        self._backend, session = backend, backend._session
+        if session is None:
+            raise RestorerClosedError
+        larger = (*shape[:2], shape[2] * backend.spec.scale, shape[3] * backend.spec.scale)
+        self.given: FloatNCHW = np.empty(shape, np.float32)
+        self.restored: FloatNCHW = np.empty(larger, np.float32)
+        self._start, self._binding = session.run_with_iobinding, session.io_binding()  # both keep the session
+        self._binding.bind_cpu_input(backend._input, self.given)
+        self._binding.bind_output(backend._outputs[0], "cpu", 0, np.float32, larger, self.restored.ctypes.data)
+
+    def run(self) -> None:
+        """Raises BackendError, DeviceMemoryError, RestorerClosedError."""
+        if self._backend._session is None:
+            raise RestorerClosedError
+        try:
+            self._start(self._binding)
+        except self._backend._vendor as exc:
+            raise translated("inference failed", exc, self.given.shape[2:]) from exc
 
 
 def open_onnxruntime(

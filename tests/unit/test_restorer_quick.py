@@ -31,7 +31,7 @@ def restorer_of(network: Network, **options: Any) -> Restorer:
 
 def was_quick(restorer: Restorer, image: NDArray[np.uint8]) -> bool:
     """Whether the next call on `image` takes the short way."""
-    return restorer._host.quickly(image, restorer._infer) is not None
+    return restorer._host.quickly(image) is not None
 
 
 def brighter(batch: NDArray[np.float32]) -> NDArray[np.float32]:
