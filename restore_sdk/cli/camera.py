@@ -76,17 +76,23 @@ def camera(
     with errors_reported("camera", as_json=as_json, debug=debug, health=None):
         from restore_sdk.restorer import Restorer  # noqa: PLC0415 loads numpy and OpenCV
         from restore_sdk.stream.camera import Camera  # noqa: PLC0415
+        from restore_sdk.stream.camera_errors import CameraTargetError  # noqa: PLC0415
         from restore_sdk.stream.camera_options import CameraOptions  # noqa: PLC0415
         from restore_sdk.stream.camera_sinks import WINDOW, open_sink  # noqa: PLC0415
 
         refuse_empty(source, out, remedy="name a camera, and a file or window")
         if policy not in POLICIES:
             raise UsageError(f"--policy {policy!r} is none of {', '.join(POLICIES)}; pass one of them")
+        if seconds is not None and not seconds > 0:
+            raise UsageError(f"--seconds {seconds} is no time; pass more than 0, or leave it out")
         _refuse_file(source)
         if out != WINDOW and not overwrite:
             refuse_existing(out)
         options = CameraOptions(give_up_after=give_up_after or None, transport=transport)  # type: ignore[arg-type]
-        sink = open_sink(out, codec=codec, overwrite=overwrite)
+        try:
+            sink = open_sink(out, codec=codec, overwrite=overwrite)
+        except CameraTargetError as exc:
+            raise UsageError(str(exc)) from exc
         with Restorer(model, backend=backend, device=device, tile=tile_choice(tile), threads=threads) as restorer:
             run = _Run(Camera(source, options), sink, frames, seconds)
             failure = run.go(restorer, policy, max_age)
@@ -116,21 +122,26 @@ class _Run:
     def go(self, restorer: Restorer, policy: str, max_age: float | None) -> BaseException | None:
         """Until the end that was asked for; what ended it otherwise."""
         from restore_sdk.stream.camera import restored_camera  # noqa: PLC0415
+        from restore_sdk.stream.camera_errors import CameraSinkError  # noqa: PLC0415
         from restore_sdk.stream.errors import StreamError  # noqa: PLC0415
 
         stream = restored_camera(self._camera, restorer.restore, policy=policy, max_age=max_age)  # type: ignore[arg-type]
+        failure: BaseException | None = None
         try:
             self._write_all(stream)
         except StreamError as exc:
-            return exc.cause
-        except KeyboardInterrupt as exc:
-            return exc
+            failure = exc.cause
+        except (CameraSinkError, KeyboardInterrupt) as exc:
+            failure = exc
         finally:
             self._dropped = stream.dropped
             self._camera.close()
             stream.close()
-            self._sink.close()
-        return None
+            try:
+                self._sink.close()
+            except CameraSinkError as exc:
+                failure = failure or exc
+        return failure
 
     def report(self, code: ExitCode, failure: BaseException | None, runtime: object, *, as_json: bool) -> None:
         """What became of it."""

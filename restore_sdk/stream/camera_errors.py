@@ -6,6 +6,7 @@ RestoreError
     |   `-- CameraLostError           .path .reason .source
     `-- ImageWriteError
         `-- CameraSinkError           .path .reason .sink
+            `-- CameraTargetError
 """
 
 from __future__ import annotations
@@ -36,3 +37,7 @@ class CameraSinkError(ImageWriteError):
     def __init__(self, sink: str, reason: str) -> None:
         super().__init__(shown(sink), shown(reason))
         self.sink = shown(sink)
+
+
+class CameraTargetError(CameraSinkError):
+    """A name that is none of a sink, or a codec that the sink cannot take."""

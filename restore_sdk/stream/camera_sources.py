@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from restore_sdk.extras import require
 from restore_sdk.stream.camera_errors import CameraLostError
 from restore_sdk.stream.camera_options import CameraOptions
+from restore_sdk.stream.video_pixels import coefficients
 
 Pixels: TypeAlias = NDArray[np.uint8]
 _DEVICE = re.compile(r"(?:camera:)?(\d+)|(/dev/\S+)")
@@ -114,7 +115,9 @@ class NetworkCamera:
             raise self._lost("it gives no more pictures", exc) from exc
         if frame is None:
             raise CameraLostError(self._source, "it ended; check that it still sends")
-        return frame.to_ndarray(format="rgb24"), frame.time
+        limits = 2 if frame.format.name.startswith("yuvj") else int(frame.color_range)
+        matrix = coefficients(int(frame.colorspace), frame.height)
+        return frame.to_ndarray(format="rgb24", src_colorspace=matrix, src_color_range=limits, dst_color_range=2), frame.time
 
     def close(self) -> None:
         """See CameraSource.close."""

@@ -112,7 +112,6 @@ def restore_video(
         except BaseException:
             job.abandon()
             raise
-    damaged = [f"{reader.damaged} damaged pictures were patched up by the decoder"] if reader.damaged else []
     return VideoReport(
         source=reader.facts.path,
         target=STANDARD_OUTPUT if write_to is None else write_to,
@@ -124,8 +123,15 @@ def restore_video(
         format=job.encoding.format,
         seconds=time.perf_counter() - started,
         reused=getattr(reuse, "total_share", None),
-        notices=(*reader.facts.notices, *job.encoding.notices, *notices, *damaged),
+        notices=(*reader.facts.notices, *job.encoding.notices, *notices, *_flaws(reader)),
     )
+
+
+def _flaws(reader: VideoSource) -> list[str]:
+    """What is wrong with the source, in words, that was restored all the same."""
+    damaged = [f"{reader.damaged} damaged pictures were patched up by the decoder"] if reader.damaged else []
+    missing = f"its pictures end {reader.missing:.3f} s before its container says they do; it may have been cut off"
+    return [*damaged, *([missing] if reader.missing else [])]
 
 
 def _restore_pictures(

@@ -19,6 +19,9 @@ ENCODER_OF: Mapping[str, str] = {
     "vp9": "libvpx-vp9",
     "ffv1": "ffv1",
     "prores": "prores_ks",
+    "vp8": "libvpx",
+    "mjpeg": "mjpeg",
+    "gif": "gif",
 }
 FALLBACKS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "libopenh264", "mpeg4")
 
@@ -40,10 +43,13 @@ QUALITY: Mapping[str, Quality] = {
     "libx265": Quality("crf", 19, 51, {"a53cc": "0", "x265-params": "log-level=error"}),
     "libsvtav1": Quality("crf", 24, 63, {}),
     "libvpx-vp9": Quality("crf", 20, 63, {"b": "0"}),
+    "libvpx": Quality("crf", 8, 63, {"b": "1G", "qmin": "0"}),  # which takes the scale only below a rate
     **dict.fromkeys(("h264_nvenc", "hevc_nvenc", "av1_nvenc"), _NVENC),
     **dict.fromkeys(("h264_qsv", "hevc_qsv", "av1_qsv"), _QSV),
 }
 LOSSLESS = ("ffv1", "ffvhuff", "huffyuv", "utvideo", "png", "rawvideo", "wrapped_avframe", "prores_ks", "prores", "dnxhd")
+AS_JFIF = ("mjpeg",)  # full range and BT.601 whatever the tags say
+JFIF_RANGE, JFIF_MATRIX = 2, 5
 BEST_SCALE = 2 * 118  # quantiser 2, for encoders of the old school
 # Containers that do not tell FFmpeg what they hold.
 _HELD_BY: Mapping[str, tuple[str, ...]] = {
@@ -72,9 +78,19 @@ class Encoding:
 
 
 def choose_encoding(
-    facts: VideoFacts, *, codec: str | None, crf: int | None, scale: int, known: list[str], global_header: bool
+    facts: VideoFacts,
+    *,
+    codec: str | None,
+    crf: int | None,
+    scale: int,
+    known: list[str],
+    global_header: bool,
+    reorders: bool = True,
 ) -> Encoding:
-    """The encoding for a restored video. `known`: encoders that the target's container takes, by name.
+    """The encoding for a restored video.
+
+    known     encoders that the target's container takes, by name
+    reorders  the container knows when a packet is shown beside when it is decoded; else pictures are coded in their order
 
     Raises OptionsError for a codec that is not among them (the message lists them), or a crf that it does not have.
     """
@@ -82,9 +98,10 @@ def choose_encoding(
     width, height = facts.width * scale, facts.height * scale
     pixel_format, notices = choose_format(name, facts, odd=bool(width % 2 or height % 2))
     options, quantiser = quality_options(name, crf)
+    colour = colour_of(facts, pixel_format)
     return Encoding(
         codec=name,
-        options=options,
+        options=options if reorders else {**options, "bf": "0"},
         quantiser=quantiser,
         format=pixel_format,
         width=width,
@@ -92,7 +109,7 @@ def choose_encoding(
         rate=facts.rate,
         time_base=facts.time_base,
         aspect=facts.aspect,
-        colour=colour_of(facts, pixel_format),
+        colour=replace(colour, range=JFIF_RANGE, matrix=JFIF_MATRIX) if name in AS_JFIF else colour,
         global_header=global_header,
         notices=notices,
     )
@@ -153,10 +170,12 @@ def configure(context: Any, encoding: Encoding) -> None:
 def choose_format(codec: str, facts: VideoFacts, *, odd: bool, names: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
     """The pixel format that loses least of the source's, alpha apart, among `names` or all of the encoder, and what it loses."""
     av = require("av", "video")
-    names = names or [form.name for form in av.Codec(codec, "w").video_formats or [] if _is_plain(form)]
+    names = names or plain_formats(codec)
     source = av.VideoFormat(facts.format, 16, 16)
     if odd and codec not in HALVES_ODD_SIDES:
         names = [name for name in names if _has_full_chroma(av.VideoFormat(name, 16, 16))] or names
+    if _is_coloured(source):
+        names = [name for name in names if _is_coloured(av.VideoFormat(name))] or names
     if not source.is_rgb:
         names = [name for name in names if not av.VideoFormat(name).is_rgb] or names
     deep = [name for name in names if _bits(av.VideoFormat(name)) >= facts.bits]
@@ -167,6 +186,11 @@ def choose_format(codec: str, facts: VideoFacts, *, odd: bool, names: Sequence[s
     if odd and _has_full_chroma(av.VideoFormat(best.name, 16, 16)) and not (_has_full_chroma(source) or source.is_rgb):
         notices.append(f"{codec} takes odd sizes only with full chroma, so the result is {best.name}")
     return str(best.name), tuple(notices)
+
+
+def plain_formats(codec: str) -> list[str]:
+    """Names of the pixel formats of an encoder that lie in host memory and have neither alpha nor a palette."""
+    return [form.name for form in require("av", "video").Codec(codec, "w").video_formats or [] if _is_plain(form)]
 
 
 def colour_of(facts: VideoFacts, pixel_format: str) -> Colour:
@@ -215,6 +239,10 @@ def _is_plain(form: Any) -> bool:
         and not (form.has_palette or form.is_bayer or form.is_big_endian)
         and not (form.name.startswith("yuvj") or any(part.is_alpha for part in parts))
     )
+
+
+def _is_coloured(form: Any) -> bool:
+    return bool(form.has_palette) or sum(not part.is_alpha for part in form.components) >= 3
 
 
 def _without_range(name: str) -> str:

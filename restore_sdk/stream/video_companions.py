@@ -13,6 +13,8 @@ from restore_sdk.stream.errors import VideoReadError, VideoWriteError
 
 # Written by every muxer for itself; a copy would contradict it.
 _OWN_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
+_HOLDS_COVERS = "mp4"  # as streams; Matroska has them among its attachments
+_PICTURE_TYPES = {"mjpeg": "jpeg"}  # of MIME, where FFmpeg has another name
 _NAMED_TAGS = {
     *("title", "artist", "album", "album_artist", "comment", "composer", "copyright", "creation_time", "date", "description"),
     *("episode_id", "genre", "grouping", "lyrics", "network", "rating", "show", "synopsis", "track", "year"),
@@ -38,8 +40,9 @@ class Companions:
         self._next: Any = None
         self._packets: Iterator[Any] = iter(())
 
-    def add_to(self, output: Any) -> list[str]:
-        """Add a stream to `output` for every one that it can hold, with tags and chapters. Returns what could not be taken.
+    def add_to(self, output: Any, target: Path) -> list[str]:
+        """Add a stream to `output`, which will be `target`, for every one that it can hold, with tags and chapters. Returns what
+        could not be taken.
 
         Raises VideoWriteError for audio that the container cannot hold: losing that silently would be no copy.
         """
@@ -53,13 +56,13 @@ class Companions:
                     reason = (
                         f"{output.format.name} cannot hold {name} audio; end the target in .mkv, which holds nearly everything"
                     )
-                    raise VideoWriteError(output.name, reason) from exc
+                    raise VideoWriteError(target, reason) from exc
                 copy = None
             if copy is None and not self._is_chapter_track(stream):
-                notices.append(
-                    f"{stream.type} stream {stream.index} ({name}) is not taken over: {output.format.name} cannot hold it"
-                )
-            elif copy is not None and stream.type != "attachment":
+                second = stream.type == "video" and not self._is_cover(stream)
+                why = "one video stream is restored, the first" if second else f"{output.format.name} cannot hold it"
+                notices.append(f"{stream.type} stream {stream.index} ({name}) is not taken over: {why}")
+            elif copy is not None and copy.type != "attachment":
                 self._copies[stream.index] = copy
         self._packets = self._demuxed()
         self._next = next(self._packets, None)
@@ -94,15 +97,28 @@ class Companions:
 
     def _add(self, output: Any, stream: Any) -> Any:
         """The copy of one stream; None where this cannot be done."""
-        cover = bool(stream.disposition & self._av.stream.Disposition.attached_pic)
-        if stream.type == "data" or (stream.type == "video" and not cover):
+        kind, attaches, cover = stream.type, output.format.name == "matroska", self._is_cover(stream)
+        if cover and attaches:
+            return self._attach(output, stream)
+        if kind == "data" or (kind == "video" and not (cover and output.format.name == _HOLDS_COVERS)):
             return None
-        if stream.type == "attachment" and "matroska" not in output.format.name:
+        if kind == "attachment" and not attaches:
             return None
         copy = output.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
         return copy
+
+    def _is_cover(self, stream: Any) -> bool:
+        return bool(stream.disposition & self._av.stream.Disposition.attached_pic)
+
+    def _attach(self, output: Any, cover: Any) -> Any:
+        with self._av.open(str(self._path), metadata_errors="replace") as again:  # the packets here are still to be read
+            picture = next(bytes(packet) for packet in again.demux(again.streams[cover.index]) if packet.size)
+        codec, said = cover.codec_context.codec.canonical_name, cover.metadata
+        form = _PICTURE_TYPES.get(codec, codec)
+        name, mime = said.get("filename", f"cover.{form.replace('jpeg', 'jpg')}"), said.get("mimetype", f"image/{form}")
+        return output.add_attachment(name, mime, picture)
 
     def _is_chapter_track(self, stream: Any) -> bool:
         """In MP4 and MOV chapters are a stream as well; they are taken over as chapters."""

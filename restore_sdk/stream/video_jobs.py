@@ -23,7 +23,9 @@ from restore_sdk.stream.video_pixels import FrameWriter
 from restore_sdk.stream.video_source import STANDARD_INPUT, VideoSource
 from restore_sdk.stream.video_writing import Y4M_CODEC, Container, PartWriter, PipeWriter, Sink
 
-_Y4M_FORMATS = tuple(f"yuv{chroma}p{deep}" for deep in ("", "10le", "12le") for chroma in ("420", "422", "444"))
+_Y4M_FORMATS = tuple(
+    f"{kind}{deep}" for deep in ("", "10le", "12le") for kind in (*(f"yuv{chroma}p" for chroma in ("420", "422", "444")), "gray")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class FileJob:
         self._folder = PartFolder(resolve_target(target))
         self._whole = self._folder.folder / f"whole{target.suffix}"
         with self._container() as container:
-            self._notices = container.add_companions()
+            self._notices = [*_moved(order), *container.add_companions()]
             self.encoding = choose_encoding(
                 order.facts,
                 codec=order.options.codec,
@@ -88,6 +90,7 @@ class FileJob:
                 scale=order.spec.scale,
                 known=container.encoders,
                 global_header=container.wants_global_header,
+                reorders=container.reorders,
             )
         done = self._folder.begin(self._identity(), resume=order.options.resume)
         self.resumed = sum(part.frames for part in done)
@@ -145,6 +148,12 @@ class FileJob:
             "part_frames": PART_FRAMES,
             "versions": [__version__, require("av", "video").__version__],
         }
+
+
+def _moved(order: Order) -> list[str]:
+    """What to say where everything moves without having been asked for."""
+    later = -float(order.cut.shift * order.facts.time_base)
+    return [f"its pictures begin before zero: everything comes {later:.3f} s later"] if later > 0 else []
 
 
 class PipeJob:

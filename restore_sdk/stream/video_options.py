@@ -63,11 +63,16 @@ class Cut:
         """The piece that `options` name of the video `facts` describe."""
         begin, end = (None if at is None else facts.begin + Fraction(str(at)) for at in (options.start, options.end))
         start, stop = (None if at is None else math.ceil(at / facts.time_base) for at in (begin, end))
-        return cls(start, stop, 0 if begin is None else round(begin / facts.time_base), begin, end)
+        return cls(start, stop, _earliest(facts) if begin is None else round(begin / facts.time_base), begin, end)
 
     def frames(self, facts: VideoFacts) -> int | None:
         """About how many pictures it has; None where the container does not say."""
         if facts.end is None:
             return None
         last = facts.end if self.end is None else min(self.end, facts.end)
-        return max(1, round((last - (self.begin or facts.begin)) * facts.rate))
+        return max(1, round((last - (self.begin or facts.begin)) * facts.average))
+
+
+def _earliest(facts: VideoFacts) -> int:
+    """Where the times begin, units of the time base, if pictures lie before zero: players hide those. Else 0."""
+    return min(facts.first, math.floor(facts.begin / facts.time_base)) if facts.first < 0 else 0

@@ -44,6 +44,7 @@ class PixelReader:
         )
         green, blue, red = (_plane(plane, planar.width) for plane in planar.planes)
         pixels = np.asarray(cv2.merge([red, green, blue]), np.float32)
+        pixels = pixels[:, ::-1] if facts.mirrored else pixels
         return np.rot90(pixels, facts.rotation // 90) if facts.rotation else pixels
 
 

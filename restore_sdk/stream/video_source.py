@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 from restore_sdk.errors import DeviceUnavailableError
 from restore_sdk.extras import require
 from restore_sdk.stream.errors import VideoReadError
-from restore_sdk.stream.video_facts import VideoFacts, read_facts
+from restore_sdk.stream.video_facts import DECODING_TIMES_ALONE, VideoFacts, read_facts
 from restore_sdk.stream.video_pixels import PixelReader
+from restore_sdk.stream.video_watch import Watch
 from restore_sdk.stream.y4m_input import Y4M, CountedInput, WholePictures
 
 STANDARD_INPUT = "-"
@@ -25,7 +25,6 @@ PICTURE = "it is a picture, no video; pass it to `restore image`, or to Restorer
 _PICTURE_BRANDS = ("avif", "heic", "heix", "mif1")  # of ISO files, where a picture is a film of one frame to FFmpeg
 NO_VIDEO = "it is no video, or cut off before its index; check it with a player"
 _TEXT = {"tty", "bin", "xbin", "adf", "idf"}  # by which FFmpeg plays text on a screen: any .txt file would be a video
-_LEAST_GAP = Fraction(1, 2)  # seconds that a file may end early before it counts as broken off
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class VideoSource:
         self._path, self._decoder_name = path, decoder
         self._counted: CountedInput | None = None
         self.damaged = 0  # frames that the decoder had to patch up
+        self.missing = 0.0  # seconds at its end, too few to be an error
         self._open()
         try:
             first = next(self._frames, None)
@@ -78,7 +78,7 @@ class VideoSource:
         limits = [limit for limit in (start, after) if limit is not None]
         if limits and max(limits) > self._first_pts:
             self._seek(max(limits))
-        watch = _Watch(self.facts)
+        watch = Watch(self.facts)
         for frame in self._from_pending():
             pts, duration = watch.check(frame)
             if stop is not None and pts >= stop:
@@ -88,7 +88,7 @@ class VideoSource:
             self.damaged += bool(frame.is_corrupt)
             yield Picture(self._pixels.read(frame), pts, duration)
         self._whole.check(stop)
-        watch.check_end(stop)
+        self.missing = watch.check_end(stop)
 
     def close(self) -> None:
         """Close the file; a second call does nothing. Standard input stays open."""
@@ -122,7 +122,7 @@ class VideoSource:
         except (self._av.FFmpegError, RuntimeError) as exc:
             others = self._other_decoders() if accelerated else []
             if not others:
-                raise VideoReadError(self._path, _reason(exc)) from exc
+                raise VideoReadError(self._path, _reason(exc, self._path)) from exc
             raise self._no_device(others, exc) from exc
 
     def _open_container(self, **more: Any) -> Any:
@@ -140,6 +140,10 @@ class VideoSource:
             return []
 
     @property
+    def _decoding_times_alone(self) -> bool:
+        return self._container.format.name in DECODING_TIMES_ALONE
+
+    @property
     def _is_device(self) -> bool:
         return self._decoder_name in self._av.codec.hwaccel.hwdevices_available()
 
@@ -151,7 +155,7 @@ class VideoSource:
         if self._is_picture():
             raise VideoReadError(self._path, PICTURE)
         if not streams:
-            kinds = sorted({stream.type for stream in self._container.streams})
+            kinds = sorted({"a cover" if stream.type == "video" else stream.type for stream in self._container.streams})
             raise VideoReadError(self._path, f"it has no video, only {' and '.join(kinds)}; name a file with pictures")
         if streams[0].codec_context is None:
             raise VideoReadError(self._path, "its video codec is unknown to this build of FFmpeg; convert it first")
@@ -192,6 +196,8 @@ class VideoSource:
             for packet in self._container.demux(self._stream):
                 self._whole.saw(packet)
                 for frame in self._decode(packet):
+                    if self._decoding_times_alone:
+                        frame.pts = frame.dts  # what FFmpeg makes up for pts is late, and out of order
                     yield frame
                     at = frame.time
         except self._av.FFmpegError as exc:
@@ -210,60 +216,25 @@ class VideoSource:
         if self._path == STANDARD_INPUT:
             return
         self._pending = []
-        try:
-            self._container.seek(pts, stream=self._stream, backward=True)
-            self._frames = self._decoded()
-            first = next(self._frames, None)
-        except (self._av.FFmpegError, VideoReadError):
-            first = None
+        first = None if self._decoding_times_alone else self._first_after_seeking(pts)  # which would count otherwise
         if first is not None and first.pts is not None and first.pts <= pts:
             self._pending = [first]
             return
         self.close()
         self._open()
 
+    def _first_after_seeking(self, pts: int) -> Any:
+        try:
+            self._container.seek(pts, stream=self._stream, backward=True)
+            self._frames = self._decoded()
+            return next(self._frames, None)
+        except (self._av.FFmpegError, VideoReadError):
+            return None
+
     def _from_pending(self) -> Iterator[Any]:
         yield from self._pending
         self._pending = []
         yield from self._frames
-
-
-class _Watch:
-    """Looks at every decoded frame for what must not change."""
-
-    def __init__(self, facts: VideoFacts) -> None:
-        self._facts = facts
-        self._last: int | None = None
-        self._ends_at, self._longest = facts.begin, Fraction(0)
-
-    def check(self, frame: Any) -> tuple[int, int]:
-        """Time and length of `frame`, counted on where it has none."""
-        facts = self._facts
-        step = max(1, round(1 / (facts.rate * facts.time_base)))
-        pts = frame.pts if frame.pts is not None else 0 if self._last is None else self._last + step
-        seconds = float(pts * facts.time_base)
-        if self._last is not None and pts <= self._last:
-            remedy = "write the file anew first: ffmpeg -fflags +genpts -i IN -c copy OUT"
-            raise VideoReadError(facts.path, f"its times do not increase at {seconds:.3f} s; {remedy}")
-        turned = facts.rotation % 180 == 90
-        size = (frame.height, frame.width) if turned else (frame.width, frame.height)
-        if size != (facts.width, facts.height):
-            change = f"changes from {facts.width} x {facts.height} to {size[0]} x {size[1]} pixels at {seconds:.3f} s"
-            raise VideoReadError(facts.path, f"its size {change}; restore the parts one by one, with start and end")
-        duration = frame.duration or step
-        self._longest = max(self._longest, duration * facts.time_base)
-        self._last, self._ends_at = pts, (pts + duration) * facts.time_base
-        return pts, duration
-
-    def check_end(self, stop: int | None) -> None:
-        """Raise VideoReadError where the stream ends well before `stop` and what the container says."""
-        end = self._facts.end
-        if end is not None and stop is not None:
-            end = min(end, stop * self._facts.time_base)
-        if end is not None and end - self._ends_at > max(_LEAST_GAP, 3 * self._longest):
-            at = float(self._ends_at)
-            missing = f"it breaks off after {at:.3f} s of {float(end):.3f} s"
-            raise VideoReadError(self._facts.path, f"{missing}; pass an end of {at:.3f} s to restore what is there")
 
 
 def decoders_for(codec: str) -> list[str]:
@@ -281,7 +252,9 @@ def decoders_for(codec: str) -> list[str]:
     return [*names, *(name for name in av.codec.hwaccel.hwdevices_available() if name in devices)]
 
 
-def _reason(exc: Exception) -> str:
+def _reason(exc: Exception, path: Path | str) -> str:
+    if path == STANDARD_INPUT:
+        return "standard input is no y4m; put ffmpeg -i FILE -f yuv4mpegpipe -strict -1 - in front, or name the file"
     said = getattr(exc, "strerror", None) or str(exc)
     if isinstance(exc, FileNotFoundError):
         return "it does not exist; check the name"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +15,17 @@ from restore_sdk.extras import require
 from restore_sdk.stream.errors import ContainerError, VideoWriteError, write_error
 from restore_sdk.stream.video_codecs import Encoding, configure, encoders_for, open_encoder
 from restore_sdk.stream.video_companions import Companions
-from restore_sdk.stream.video_facts import VideoFacts
+from restore_sdk.stream.video_facts import DECODING_TIMES_ALONE, VideoFacts
 from restore_sdk.stream.video_parts import PART_FRAMES, EncodedPacket, Part, PartFolder, decoding_times, read_packets
 from restore_sdk.stream.video_pixels import FrameWriter
+from restore_sdk.stream.video_result import differences
 from restore_sdk.stream.y4m_input import Y4M
 
 Y4M_CODEC = "wrapped_avframe"
 _MP4_FAMILY = ("mp4", "mov", "ipod", "3gp", "3g2", "f4v")
+# What one file holds, each picture with its time. Playlists are several files; streams of a codec count or repeat pictures
+CONTAINERS = (*_MP4_FAMILY, *DECODING_TIMES_ALONE, "matroska", "webm", "flv", "mpegts", "nut", "ivf", "gif")
+_THOSE_THAT_DO = "end its name in .mp4, .mkv, .mov or .webm"
 
 
 class Sink(Protocol):
@@ -147,14 +152,15 @@ class Container:
             self._output = self._av.open(str(path), "w", options=self._options())
         except (ValueError, self._av.FFmpegError) as exc:
             suffix = f"no container is known for the suffix {path.suffix!r}" if path.suffix else "it has no suffix of a video"
-            raise ContainerError(target, f"{suffix}; end its name in .mp4, .mkv, .mov or .webm") from exc
-        if self._output.format.flags & self._av.format.Flags.no_timestamps.value:
-            raise ContainerError(target, f"{self._output.format.name} holds no times; end its name in .mp4, .mkv, .mov or .webm")
+            raise ContainerError(target, f"{suffix}; {_THOSE_THAT_DO}") from exc
+        self.encoders = encoders_for(self._output)  # names of the video encoders that it takes
+        if self._output.format.name not in CONTAINERS or not self.encoders:
+            raise ContainerError(target, f"{path.suffix} files do not hold each picture with its time; {_THOSE_THAT_DO}")
 
     @property
-    def encoders(self) -> list[str]:
-        """Names of the video encoders that it takes."""
-        return encoders_for(self._output)
+    def reorders(self) -> bool:
+        """Whether it knows when a packet is shown beside when it is decoded."""
+        return self._output.format.name not in DECODING_TIMES_ALONE
 
     @property
     def wants_global_header(self) -> bool:
@@ -162,22 +168,26 @@ class Container:
 
     def add_companions(self) -> list[str]:
         """Make room for all that accompanies the pictures. Returns what cannot be held, in words. Raises VideoWriteError."""
-        return [] if self._companions is None else self._companions.add_to(self._output)
+        return [] if self._companions is None else self._companions.add_to(self._output, self._target)
 
     def write(self, encoding: Encoding, facts: VideoFacts, parts: list[Part]) -> list[str]:
         """Write the parts with their companions and close the file. Returns notices. Raises VideoWriteError, VideoReadError."""
         try:
             stream = self._add_pictures(encoding, facts)
+            shown = [packet.pts for part in parts for packet in read_packets(part)]
+            stream.time_base = self._unit(encoding, shown)
             self.add_companions()
             self._output.start_encoding()
             if any(part.extradata != bytes(stream.codec_context.extradata or b"") for part in parts):
                 raise VideoWriteError(self._target, "its parts are of another build of the encoder; start anew, without resume")
-            coarse = self._mux(stream, parts, encoding.time_base)
+            coarse = _rounding(shown, encoding.time_base, stream.time_base)
+            self._mux(stream, parts, iter(decoding_times(shown)), encoding.time_base)
             self._output.close()
         except (OSError, self._av.FFmpegError) as exc:
             raise write_error(self._target, exc) from exc
         unit, off = stream.time_base, float(coarse) * 1e3
-        return [f"its container counts in {unit} s: times are off by up to {off:.2f} ms"] if coarse else []
+        notices = [f"its container counts in {unit} s: times are off by up to {off:.2f} ms"] if coarse else []
+        return notices + differences(self._path, encoding, shown[:PART_FRAMES])
 
     def _options(self) -> dict[str, str]:
         unusual = self._companions is not None and self._companions.has_unusual_tags
@@ -186,16 +196,17 @@ class Container:
     def _add_pictures(self, encoding: Encoding, facts: VideoFacts) -> Any:
         stream = self._output.add_stream(encoding.codec, rate=encoding.rate)
         configure(stream.codec_context, encoding)
-        stream.time_base = encoding.time_base
         stream.metadata.update(facts.metadata)
         stream.disposition = facts.disposition
         return stream
 
-    def _mux(self, stream: Any, parts: list[Part], unit: Fraction) -> Fraction:
-        """Returns the largest difference that the container's unit of time makes, seconds."""
-        shown = [packet.pts for part in parts for packet in read_packets(part)]
-        times = iter(decoding_times(shown))
-        coarse: Fraction = max(abs(pts * unit - round(pts * unit / stream.time_base) * stream.time_base) for pts in shown)
+    def _unit(self, encoding: Encoding, shown: list[int]) -> Fraction:
+        """Of the stream's times, seconds, as a wish. AVI writes something for every unit, so it is to have few of them."""
+        step = 1 / encoding.rate
+        even = _rounding(shown, encoding.time_base, step) < encoding.time_base
+        return step if even and self._output.format.name == "avi" else encoding.time_base
+
+    def _mux(self, stream: Any, parts: list[Part], times: Iterator[int], unit: Fraction) -> None:
         for part in parts:
             for encoded in read_packets(part):
                 dts = next(times)
@@ -205,7 +216,6 @@ class Container:
         if self._companions is not None:
             for packet in self._companions.until(None):
                 self._output.mux(packet)
-        return coarse
 
     def _packet(self, stream: Any, encoded: EncodedPacket, dts: int, unit: Fraction) -> Any:
         packet = self._av.Packet(encoded.data)
@@ -213,3 +223,8 @@ class Container:
         packet.pts, packet.dts, packet.duration = encoded.pts, dts, encoded.duration
         packet.is_keyframe = encoded.is_keyframe
         return packet
+
+
+def _rounding(shown: list[int], unit: Fraction, other: Fraction) -> Fraction:
+    """The largest difference, seconds, that counting in `other` instead of `unit` makes to the times `shown`."""
+    return max(abs(pts * unit - round(pts * unit / other) * other) for pts in shown)

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from restore_sdk.stream.camera import Camera, CameraFrame, restored_camera
-from restore_sdk.stream.camera_errors import CameraLostError, CameraSinkError
+from restore_sdk.stream.camera_errors import CameraLostError, CameraSinkError, CameraTargetError
 from restore_sdk.stream.camera_options import CameraOptions
 from restore_sdk.stream.camera_sinks import WINDOW, open_sink
 from restore_sdk.stream.camera_sources import open_camera
+from restore_sdk.stream.video_source import VideoSource
 
 av = pytest.importorskip("av", reason="needs the extra video")
 
@@ -201,7 +202,13 @@ def test_callback_ends_the_stream_with_false() -> None:
 
 @pytest.mark.parametrize(
     ("target", "words"),
-    [("none/out.mp4", "does not exist"), (".", "directory"), ("gopher://host/x", "no way to send"), ("there.mp4", "exists")],
+    [
+        ("none/out.mp4", "does not exist"),
+        (".", "directory"),
+        ("gopher://host/x", "no way to send"),
+        ("there.mp4", "exists"),
+        ("out.nonsense", "no container is known for that name"),
+    ],
 )
 def test_sinks_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, words: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -210,11 +217,9 @@ def test_sinks_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, t
         open_sink(target)
 
 
-@pytest.mark.parametrize("target", ["out.nonsense", "rtsp://127.0.0.1:9/none"])
-def test_sinks_that_fail_at_the_first_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CameraSinkError, match="check"):
-        open_sink(target).write(CameraFrame(np.zeros((8, 8, 3), np.uint8), 0.0, 0, 0))
+def test_a_receiver_that_is_not_there_is_told_with_the_first_picture() -> None:
+    with pytest.raises(CameraSinkError, match="check that the receiver is there"):
+        open_sink("rtsp://127.0.0.1:9/none").write(CameraFrame(np.zeros((8, 8, 3), np.uint8), 0.0, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -230,10 +235,8 @@ def test_codec_that_is_not_there_lists_those_that_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, codec: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    sink = open_sink(target, codec=codec)
-    with pytest.raises(CameraSinkError, match=words):
-        sink.write(CameraFrame(np.zeros((8, 8, 3), np.uint8), 0.0, 0, 0))
-    sink.close()
+    with pytest.raises(CameraTargetError, match=words):
+        open_sink(target, codec=codec)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -244,6 +247,35 @@ def test_window_without_a_screen_names_the_remedy() -> None:
         pytest.skip("this OpenCV has windows")
     with pytest.raises(CameraSinkError, match="opencv-python"):
         open_sink(WINDOW).write(CameraFrame(np.zeros((8, 8, 3), np.uint8), 0.0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("out.avi", "libx264"), ("out.gif", "gif"), ("out.mov", "prores_ks"), ("out.mkv", "mjpeg")]
+)
+def test_files_of_other_kinds(name: str, codec: str, tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / name), codec=codec)
+    for number in range(8):
+        sink.write(CameraFrame(np.full((32, 32, 3), 30 * number, np.uint8), number / 5, number, 0))
+    sink.close()
+    with av.open(str(tmp_path / name)) as file:
+        shown = [frame.dts * file.streams.video[0].time_base for frame in file.decode(video=0)]
+    assert np.diff(shown).astype(float) == pytest.approx([0.2] * 7, abs=0.01)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
+@pytest.mark.parametrize("height", [96, 720])
+def test_colours_of_a_file_are_what_was_written(height: int, codec: str, tmp_path: Path) -> None:
+    """Read by the reader of videos, which goes by tags, and by that of cameras."""
+    red, target = np.full((height, 64, 3), (200, 30, 30), np.uint8), tmp_path / "out.mkv"
+    sink = open_sink(str(target), codec=codec)
+    for number in range(3):
+        sink.write(CameraFrame(red, number / 5, number, 0))
+    sink.close()
+    with VideoSource(target) as source:
+        assert next(source.pictures()).pixels.mean((0, 1)) * 255 == pytest.approx([200, 30, 30], abs=3)
+    camera = open_camera(str(target), CameraOptions())
+    assert camera.read()[0].mean((0, 1)) == pytest.approx([200, 30, 30], abs=3)
+    camera.close()
 
 
 def test_pictures_of_another_size_are_scaled_to_the_first(tmp_path: Path) -> None:

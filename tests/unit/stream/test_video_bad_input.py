@@ -139,6 +139,7 @@ def test_times_that_run_back(tmp_path: Path) -> None:
         ("out.xyz", "no container is known for the suffix '.xyz'"),
         ("out", "it has no suffix of a video; end its name in .mp4"),
         ("folder", "it is a directory"),
+        *((f"out.{name}", f".{name} files do not hold each picture") for name in ("m3u8", "mka", "apng", "y4m", "mxf")),
     ],
 )
 def test_targets_that_cannot_be(name: str, said: str, clip: Path, tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ FORMS = [
     ("mp4", Recipe(colour=(2, 6, 6, 6))),  # full range, BT.601
     ("mp4", Recipe(aspect=Fraction(16, 15))),
     ("mp4", Recipe(times=(0, 512))),
+    ("webm", Recipe(codec="libvpx", time_base=Fraction(1, 1000), times=tuple(range(0, 480, 40)))),
     ("mp4", Recipe(times=(512 * 5, 512 * 6, 512 * 9))),
     ("ts", Recipe(times=tuple(range(0, 12 * 3600, 3600)), time_base=Fraction(1, 90000))),
 ]
@@ -144,19 +145,29 @@ def test_alpha_is_ignored_with_a_notice(copied: Copied) -> None:
     assert report.notices == ("its alpha channel is ignored",)
 
 
-def test_a_turned_video_stands_upright(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("matrix", "upright", "said"),
+    [
+        ([0, 1, -1, 0], lambda images: np.rot90(images, -1, (1, 2)), "it is turned by 270 degrees, a tag"),
+        ([-1, 0, 0, 1], lambda images: images[:, :, ::-1], "it is mirrored, a tag"),
+        ([0, -1, -1, 0], lambda images: np.rot90(images[:, :, ::-1], -1, (1, 2)), "it is mirrored and turned by 270 degrees"),
+        ([0.8, 0.6, -0.6, 0.8], lambda images: images, "its pixels stay as they lie, and the tag is left out"),
+    ],
+    ids=["turned", "mirrored", "both", "askew"],
+)
+def test_a_placed_video_stands_upright(matrix: list[float], upright: Any, said: str, tmp_path: Path) -> None:
     source, target = make(tmp_path / "source.mp4", Recipe()), tmp_path / "target.mp4"
     unturned = read_pixels(source)
     content = bytearray(source.read_bytes())
-    matrix = content.index(b"tkhd") + 4 + 40  # after version and flags, times, track, layer, volume
-    turned = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]  # a quarter to the right
-    content[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in turned)
+    at = content.index(b"tkhd") + 4 + 40  # after version and flags, times, track, layer, volume
+    right, down, across, below = (round(part * (1 << 16)) for part in matrix)
+    placed = [right, down, 0, across, below, 0, 0, 0, 1 << 30]
+    content[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in placed)
     source.write_bytes(content)
     report = restore_video(COPY, source, target)
-    assert (report.width, report.height) == (48, 64)
-    assert contents(target).size == (48, 64)
-    assert any("turned" in notice for notice in report.notices)
-    assert difference(np.rot90(unturned, -1, (1, 2)), read_pixels(target)) < 0.01
+    assert contents(target).size == (report.width, report.height)
+    assert [said in notice for notice in report.notices] == [True]
+    assert difference(upright(unturned), read_pixels(target)) < 0.01
 
 
 def test_a_model_that_enlarges(tmp_path: Path) -> None:
@@ -205,6 +216,12 @@ def test_named_codec_and_quality(copied: Copied, tmp_path: Path) -> None:
     assert (tmp_path / "target.mp4").stat().st_size < size
 
 
+def test_motion_jpeg_is_full_range_and_bt_601(copied: Copied, tmp_path: Path) -> None:
+    before, after, _ = copied(Recipe(), "mkv", codec="mjpeg")
+    assert (before.colour[:2], after.colour[:2]) == ((1, 1), (2, 5))
+    assert difference(read_pixels(tmp_path / "source.mkv"), read_pixels(tmp_path / "target.mkv")) < 0.02  # 0.034 by BT.709
+
+
 def test_reuse_gives_the_same_pictures(tmp_path: Path) -> None:
     source = make(tmp_path / "source.mkv", Recipe(codec="ffv1", still=True))
     tiles = ReusedTiles(FunctionBackend(SPEC, np.copy))
@@ -214,9 +231,12 @@ def test_reuse_gives_the_same_pictures(tmp_path: Path) -> None:
     assert contents(tmp_path / "a.mkv").packets == contents(tmp_path / "b.mkv").packets
 
 
-def test_progress_counts_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [512, 1536])
+def test_progress_counts_up(apart: int, tmp_path: Path) -> None:
+    """At 25 pictures a second, and where every third is there."""
     seen: list[Progress] = []
-    restore_video(COPY, make(tmp_path / "a.mp4"), tmp_path / "b.mp4", on_progress=seen.append)
+    clip = make(tmp_path / "a.mp4", Recipe(times=range(0, 12 * apart, apart)))
+    restore_video(COPY, clip, tmp_path / "b.mp4", on_progress=seen.append)
     assert [progress.done for progress in seen] == list(range(1, 13))
     assert {progress.total for progress in seen} == {12}
     assert all(progress.fps > 0 for progress in seen)

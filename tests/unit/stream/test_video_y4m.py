@@ -76,6 +76,24 @@ def test_nothing_but_a_part_of_the_first_picture(source: Source, tmp_path: Path)
         restore_video(COPY, source(HEADER + b"FRAME\n" + PICTURE[:9]), tmp_path / "out.mkv")
 
 
+def test_what_is_no_y4m_on_standard_input_is_told_how_to_become_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"RIFF of another kind")))
+    with pytest.raises(VideoReadError, match=r"standard input is no y4m; put ffmpeg -i FILE -f yuv4mpegpipe"):
+        VideoSource("-")
+
+
+@pytest.mark.parametrize(("head", "format"), [("Cmono", "gray"), ("C420p10", "yuv420p10le"), ("C444", "yuv444p")])
+def test_y4m_of_every_kind_stays_what_it_is(head: str, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=io.BytesIO()))
+    body = bytes(16 * 16 * (1 if head == "Cmono" else 3))
+    (tmp_path / "clip.y4m").write_bytes(f"YUV4MPEG2 W16 H16 F25:1 Ip A1:1 {head}\n".encode() + b"FRAME\n" + body)
+    report = restore_video(COPY, tmp_path / "clip.y4m", "-")
+    assert report.format == format
+    written = sys.stdout.buffer.getvalue()
+    assert written.split(b"\n")[0].split()[6].decode() == head
+    assert len(written.split(b"FRAME\n")[1]) == len(body)
+
+
 def test_parts_before_the_break_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (video_parts, video_writing):
         monkeypatch.setattr(module, "PART_FRAMES", 3)

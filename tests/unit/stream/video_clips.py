@@ -38,6 +38,7 @@ class Recipe:
     subtitles: str | None = None
     chapters: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+    picture_tags: dict[str, str] = field(default_factory=dict)  # of the video stream
     options: dict[str, str] = field(default_factory=dict)
     still: bool = False
     container_options: dict[str, str] = field(default_factory=dict)
@@ -80,6 +81,7 @@ def make(path: Path, recipe: Recipe | None = None) -> Path:
                 ]
             )
         stream = output.add_stream(recipe.codec, rate=recipe.rate, options={"g": "6", **recipe.options})
+        stream.metadata.update(recipe.picture_tags)
         stream.width, stream.height, stream.pix_fmt = recipe.width, recipe.height, recipe.format
         stream.codec_context.time_base = stream.time_base = recipe.time_base
         context = stream.codec_context
