@@ -18,6 +18,7 @@ from export.verify import verify
 from restore_sdk.cli.console import errors_reported, say_json
 from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.flags import Debug, Json
+from restore_sdk.cli.main import Program
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the numbers differ (verify) or internal error; 2 wrong usage; 3 the output cannot be written; "
@@ -27,6 +28,7 @@ EXIT_CODES = (
 
 app = typer.Typer(
     name="export",
+    cls=Program,
     help="From a checkpoint to one self-describing model file.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -38,7 +40,7 @@ app = typer.Typer(
 @app.command("verify", epilog=EXIT_CODES)
 def verify_command(
     *,
-    model: Annotated[Path, typer.Argument(help="Model file (.onnx or .pt2) with a spec.")],
+    model: Annotated[Path, typer.Argument(help="Model file with a spec: .onnx, .pt2 or, where its GPU is, .plan.")],
     against: Annotated[Path, typer.Option(help="Run folder, model.safetensors, or another .onnx or .pt2 file.")],
     tolerance: Tolerance = None,
     threads: Threads = None,
@@ -48,12 +50,13 @@ def verify_command(
     """Compare a model's numbers with a checkpoint's or another model's, at odd, minimum, tall, wide, batched and large inputs."""
     with errors_reported("verify", as_json=as_json, debug=debug):
         verification = verify(model, against, tolerance=tolerance, threads=threads)
+        code = ExitCode.OK if verification.passed else ExitCode.INTERNAL
         if as_json:
-            say_json({"model": str(model), "against": str(against), **verification.as_json()})
+            compared = {"model": str(model), "against": str(against), **verification.as_json()}
+            say_json({"command": "verify", "exit_code": int(code), **compared})
         else:
             print_verification(verification, model, against)
-        if not verification.passed:
-            raise typer.Exit(ExitCode.INTERNAL)
+    raise typer.Exit(code)
 
 
 @app.command("card", epilog=EXIT_CODES)
@@ -76,7 +79,7 @@ def card_command(
     with errors_reported("card", as_json=as_json, debug=debug):
         carded = write_card(model, quality, target=output, registry=registry, licence=licence, trained_on=trained_on)
         if as_json:
-            say_json(carded.as_json())
+            say_json({"command": "card", "exit_code": 0, **carded.as_json()})
         else:
             print_carded(carded)
 

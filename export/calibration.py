@@ -29,23 +29,30 @@ class Calibration:
 
 
 def calibration(folder: Path | None, channels: int, side: int) -> Calibration:
-    """Up to six squares of `side` pixels from the middle of a folder's images, or three textures. Raises ExportError if the
-    folder has no image that large."""
+    """Up to six squares of `side` pixels from the middle of a folder's images, or three textures. Images that are smaller are
+    passed over, or, if all are, mirrored up to the size. Raises ExportError if the folder has no image."""
     if folder is None:
         images = tuple(texture(channels, side, side, sigma=sigma, seed=seed) for seed, sigma in enumerate(SIGMAS))
         return Calibration(images, "synthetic textures, sigma 0, 25 and 50")
-    squares = [square for square, _ in zip(_squares(folder, channels, side), range(MOST_IMAGES), strict=False)]
+    large, small = _by_size(folder, side)
+    squares = tuple(with_noise(pixels, channels, side, side, number) for number, pixels in enumerate(large or small))
     if not squares:
-        raise ExportError(
-            f"{folder} holds no readable image of {side} x {side} pixels", "pass another --calibration folder, or none"
-        )
-    return Calibration(tuple(squares), f"{len(squares)} images of {folder.name}, sigma 0, 25 and 50")
+        raise no_image(folder)
+    mirrored = "" if large else ", mirrored"
+    return Calibration(squares, f"{len(squares)} images of {folder.name}{mirrored}, sigma 0, 25 and 50")
 
 
 def check_folder(folder: Path | None) -> None:
-    """Raise ExportError now if `calibration` would fail later for want of a folder."""
+    """Raise ExportError now if `calibration` would fail later."""
     if folder is not None and not folder.is_dir():
         raise ExportError(f"the calibration folder {folder} is no folder", "pass a folder of images")
+    if folder is not None and next(photographs(folder), None) is None:
+        raise no_image(folder)
+
+
+def no_image(folder: Path) -> ExportError:
+    """Of a folder without one."""
+    return ExportError(f"{folder} holds no readable image", "pass another --calibration folder, or none")
 
 
 def texture(channels: int, height: int, width: int, *, sigma: float, seed: int) -> FloatNCHW:
@@ -89,10 +96,22 @@ def planes_of(pixels: NDArray[Any], channels: int, height: int, width: int) -> N
     return np.resize(planes, (channels, height, width)) if len(planes) < channels else planes[:channels]
 
 
-def _squares(folder: Path, channels: int, side: int) -> Iterator[FloatNCHW]:
-    """Images that are too small are passed over."""
-    large = (pixels for pixels in photographs(folder) if min(pixels.shape[:2]) >= side)
-    for number, pixels in enumerate(large):
-        planes = planes_of(pixels, channels, side, side)
-        random = np.random.default_rng(number)
-        yield np.asarray(noisy(planes, SIGMAS[number % len(SIGMAS)], random)[None], np.float32)
+def with_noise(pixels: NDArray[Any], channels: int, height: int, width: int, number: int) -> FloatNCHW:
+    """(1, channels, height, width) float32 from the middle of image `number`, mirrored at the bottom and the right until it is
+    that large, with that image's noise."""
+    missing = [(0, max(0, wanted - side)) for wanted, side in zip((height, width), pixels.shape[:2], strict=True)]
+    mirrored = np.pad(pixels, [*missing, *[(0, 0)] * (pixels.ndim - 2)], mode="symmetric")
+    planes = planes_of(mirrored, channels, height, width)
+    return np.asarray(noisy(planes, SIGMAS[number % len(SIGMAS)], np.random.default_rng(number))[None], np.float32)
+
+
+def _by_size(folder: Path, side: int) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """(the first images that have `side` pixels a side or more, the first that have not)."""
+    large, small = list[NDArray[Any]](), list[NDArray[Any]]()
+    for pixels in photographs(folder):
+        kind = large if min(pixels.shape[:2]) >= side else small
+        if len(kind) < MOST_IMAGES:
+            kind.append(pixels)
+        if len(large) == MOST_IMAGES:
+            break
+    return large, small

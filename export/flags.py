@@ -89,7 +89,7 @@ def exporting(
                     options = ExportOptions(precision=precision, on_run=shown.count, **common)
                     result = export(**flags, options=options, announce=shown.announce)
                 if as_json:
-                    say_json(result.as_json())
+                    say_json({"command": command, "exit_code": 0, **result.as_json()})
                 else:
                     show(result)
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration import SIGMAS, noisy, photographs, planes_of, texture
-from export.errors import ExportError
+from export.calibration import SIGMAS, no_image, noisy, photographs, texture, with_noise
 from export.verify import Shape, shapes
 from restore_sdk.backends.base import FloatNCHW
 
@@ -59,7 +58,7 @@ def _pictures(folder: Path | None) -> tuple[list[NDArray[Any]], str]:
         return [], "synthetic textures"
     found = [pixels for pixels, _ in zip(photographs(source), SIGMAS, strict=False)]
     if not found:
-        raise ExportError(f"{source} holds no readable image", "pass another --calibration folder, or none")
+        raise no_image(source)
     return found, f"{len(found)} images of {source.name}"
 
 
@@ -68,15 +67,7 @@ def _real(pictures: list[NDArray[Any]], shape: Shape) -> Iterator[tuple[int, Flo
     if not pictures:
         yield from ((seed, texture(channels, height, width, sigma=sigma, seed=seed)) for seed, sigma in enumerate(SIGMAS))
     for number, pixels in enumerate(pictures):
-        planes = planes_of(_enlarged(pixels, height, width), channels, height, width)
-        random = np.random.default_rng(number)
-        yield number, np.asarray(noisy(planes, SIGMAS[number % len(SIGMAS)], random)[None], np.float32)
-
-
-def _enlarged(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Mirrored at the bottom and the right until it is at least height x width."""
-    missing = [(0, max(0, wanted - side)) for wanted, side in zip((height, width), pixels.shape[:2], strict=True)]
-    return np.pad(pixels, [*missing, *[(0, 0)] * (pixels.ndim - 2)], mode="symmetric")
+        yield number, with_noise(pixels, channels, height, width, number)
 
 
 def _extremes(shape: Shape) -> Iterator[GateImage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -14,6 +15,7 @@ from restore_sdk.backends.engine_api import installed_api
 from restore_sdk.backends.engine_options import EngineOptions
 from restore_sdk.backends.engine_plan import sidecar_path
 from restore_sdk.backends.engine_profile import Size, size_text
+from restore_sdk.backends.wishes import OnProgress
 from restore_sdk.cli.console import build_shown, errors_reported, note, say, say_json
 from restore_sdk.cli.flags import Debug, Json
 from restore_sdk.errors import OptionsError
@@ -55,7 +57,7 @@ def tensorrt_command(
     minimum: Min = None,
     optimum: Opt = None,
     maximum: Max = None,
-    batch: Annotated[int, typer.Option(help="Most images at once.")] = 1,
+    batch: Annotated[int, typer.Option(help="Most images at once, and the number to tune for.")] = 1,
     workspace: Workspace = None,
     level: Level = None,
     hardware_compatible: Compatible = False,
@@ -70,17 +72,29 @@ def tensorrt_command(
             workspace_mib=workspace,
             optimization_level=level,
             hardware_compatible=hardware_compatible,
-            compute_capabilities=tuple(filter(None, compute_capability.replace(" ", "").split(","))),
+            compute_capabilities=tuple(dict.fromkeys(filter(None, compute_capability.replace(" ", "").split(",")))),
         )
         sizes = ProfileSizes(
             minimum=_size("min", minimum), optimum=_size("opt", optimum), maximum=_size("max", maximum), batch=batch
         )
         with build_shown() as on_progress:
-            plan = export_plan(model, output, options, sizes, on_progress)
+            plan = export_plan(model, output, options, sizes, on_progress or _told_once(f"building an engine of {model} ..."))
         if as_json:
-            say_json(plan.as_json())
+            say_json({"command": "tensorrt", "exit_code": 0, **plan.as_json()})
         else:
             _say_plan(plan)
+
+
+def _told_once(line: str) -> OnProgress:
+    """For where there is no terminal: says that a build has begun, so that it is not silent for minutes."""
+    told = threading.Event()
+
+    def tell(_fraction: float, _phase: str) -> None:
+        if not told.is_set():
+            told.set()
+            note(line)
+
+    return tell
 
 
 def _size(name: str, text: str | None) -> Size | None:

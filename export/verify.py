@@ -22,9 +22,11 @@ from export.runtime import opened
 from export.stamp import read_stamped
 from export.tolerance import TOLERANCES, Precision, Tolerance, difference, tolerance_for
 from restore_sdk.backends.base import Backend, FloatNCHW
+from restore_sdk.backends.engine_profile import EngineProfile
 from restore_sdk.backends.onnx_file import OnnxFile, read_onnx
+from restore_sdk.backends.tensorrt_engine import open_tensorrt
 from restore_sdk.backends.torch_program import open_torch_program
-from restore_sdk.backends.wishes import PROGRAM_SUFFIX
+from restore_sdk.backends.wishes import PLAN_SUFFIX, PROGRAM_SUFFIX
 from restore_sdk.spec import METADATA_KEY, ModelSpec
 
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
@@ -104,33 +106,58 @@ def compare(
     tolerance: float = TOLERANCE,
     *,
     least_psnr: float = -math.inf,
+    within: EngineProfile | None = None,
 ) -> Verification:
-    """Run both on textured noise, reproducibly, at `shapes`."""
-    cases = shapes(channels, size_multiple).items()
-    rows = tuple(_difference(label, shape, candidate, reference) for label, shape in cases)
+    """Run both on textured noise, reproducibly, at `shapes`; each moved into the range `within`, if there is one."""
+    cases = {label: _moved(shape, within) for label, shape in shapes(channels, size_multiple).items()}
+    labels = {shape: label for label, shape in reversed(cases.items())}  # of two at one place, the first
+    rows = tuple(_difference(labels[shape], shape, candidate, reference) for shape in dict.fromkeys(cases.values()))
     return Verification(rows, tolerance, least_psnr)
 
 
+def _moved(shape: Shape, within: EngineProfile | None) -> Shape:
+    if within is None:
+        return shape
+    N, C, H, W = (min(max(low, side), high) for low, side, high in zip(within.minimum, shape, within.maximum, strict=True))
+    return N, C, H, W
+
+
 def verify(model: Path, against: Path, *, tolerance: float | None = None, threads: int | None = None) -> Verification:
-    """Compare a stamped model, .onnx or .pt2, with a checkpoint (a run folder or safetensors) or with another model file.
+    """Compare a stamped model, .onnx, .pt2 or .plan, with a checkpoint (a run folder or safetensors) or with another model file.
 
-    tolerance  largest difference; None: what the precision allows that the specs state, 1e-4 for FP32, 1e-2 and 60 dB for FP16.
+    A plan runs on the GPU that it is for, at shapes within its range; FP32 in it may be TF32, which has as many bits as FP16.
 
-    Raises ModelError and its kin for files that cannot be used; a difference beyond the tolerance is no error but a report.
+    tolerance  largest difference; None: what the precision allows that the specs state, 1e-4 for FP32, 1e-2 and 60 dB for FP16
+               and for plans, 0.25 and 30 dB for INT8.
+
+    Raises ModelError and its kin for files that cannot be used, and BackendError; a difference beyond the tolerance is no error
+    but a report.
     """
-    with _candidate(model, threads) as backend, _reference(against, backend.spec, threads) as (infer, precision):
-        spec, allowed = backend.spec, allowed_difference(tolerance, backend.spec.precision, precision)
-        return compare(backend.infer, infer, spec.channels, spec.size_multiple, allowed.max_abs, least_psnr=allowed.psnr)
+    with _candidate(model, threads) as (backend, within), _reference(against, backend.spec, threads) as (infer, precision):
+        spec, rounding = backend.spec, () if within is None else (str(Precision.FP16),)
+        allowed = allowed_difference(tolerance, spec.precision, precision, *rounding)
+        form = (spec.channels, spec.size_multiple, allowed.max_abs)
+        return compare(backend.infer, infer, *form, least_psnr=allowed.psnr, within=within)
 
 
 @contextmanager
-def _candidate(model: Path, threads: int | None) -> Iterator[Backend]:
-    if model.suffix != PROGRAM_SUFFIX:
+def _candidate(model: Path, threads: int | None) -> Iterator[tuple[Backend, EngineProfile | None]]:
+    """What is judged, opened, and the range of shapes that it takes; None: every one."""
+    if model.suffix == PROGRAM_SUFFIX:
+        with closing(open_torch_program(model, device="cpu", threads=threads)) as program:
+            yield program, None
+    elif model.suffix == PLAN_SUFFIX:
+        with closing(open_tensorrt(model, threads=threads)) as engine:
+            yield engine, _range(engine)
+    else:
         with opened(*read_stamped(model), threads=threads) as backend:
-            yield backend
-        return
-    with closing(open_torch_program(model, device="cpu", threads=threads)) as backend:
-        yield backend
+            yield backend, None
+
+
+def _range(engine: Backend) -> EngineProfile:
+    facts: Any = engine.report()["engine"]
+    smallest, usual, largest = (tuple(facts["profile"][name]) for name in ("min", "opt", "max"))
+    return EngineProfile(minimum=smallest, optimum=usual, maximum=largest)
 
 
 @contextmanager
@@ -141,9 +168,11 @@ def _reference(against: Path, spec: ModelSpec, threads: int | None) -> Iterator[
         with opened(file.content, spec, threads=threads) as backend:
             yield backend.infer, _precision(file)
     elif against.suffix == PROGRAM_SUFFIX:
-        with _candidate(against, threads) as backend:
-            _check_contract(spec, backend.spec)
-            yield backend.infer, backend.spec.precision
+        with _candidate(against, threads) as (program, _):
+            _check_contract(spec, program.spec)
+            yield program.infer, program.spec.precision
+    elif against.suffix == PLAN_SUFFIX:
+        raise ExportError(f"{against} takes some shapes only", "name the plan first, and --against it what it was made of")
     else:
         checkpoint = load_checkpoint(against)
         _check_contract(spec, checkpoint)

@@ -12,23 +12,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_sdk.backends.signature import check_threads
 from restore_sdk.dip.masks import checked_mask
 from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip.wishes import with_wishes
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.extras import require
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
-from restore_sdk.options import DIP_TASKS, ChannelOrder, DipTask, is_dip
+from restore_sdk.options import DIP_TASKS, ChannelOrder, DipTask, check_callback, is_dip
 from restore_sdk.spec import ModelSpec
 from restore_sdk.tiling.plan import Span, TilePlan
 
 if TYPE_CHECKING:
-    from restore_sdk.dip.results import Cancelled, DipOutcome, ProgressCallback
+    from restore_sdk.dip.results import Cancelled, DipOutcome, FitProgress, ProgressCallback
 
 Image: TypeAlias = NDArray[Any]
 TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
 
 SCENE_SIDE = 32  # pixels of the thumbnail that scenes are told apart by
 SCENE_CHANGE = 0.12  # mean difference of two thumbnails, white = 1
+_CALLBACKS = {"on_tile": "(tiles done, tiles in all)", "on_progress": "a FitProgress", "cancelled": "nothing"}
 _SPEC_TASKS = {
     "dip-denoise": "denoise",
     "dip-inpaint": "inpaint",
@@ -64,12 +67,13 @@ class DipImages:
     def __init__(self, task: str, options: DipOptions | None = None, *, device: str = "auto", threads: int | None = None) -> None:
         if not is_dip(task):
             raise OptionsError("model", task, f"one of {', '.join(DIP_TASKS)}")
+        check_threads(threads)
         torch = require("torch", "dip")
         from restore_sdk.dip.devices import dip_device  # noqa: PLC0415 loads PyTorch
         from restore_sdk.dip.presets import chosen_preset  # noqa: PLC0415
         from restore_sdk.dip.problem import operator_of  # noqa: PLC0415
 
-        self._task, self._options = cast(DipTask, task), options or DipOptions()
+        self._task, self._options = cast(DipTask, task), with_wishes(options)
         chosen_preset(self._task, self._options)
         operator_of(self._task, self._options)
         self._device = str(dip_device(device, self._options.precision))
@@ -126,7 +130,8 @@ class DipImages:
         A frame starts from the weights of the one before it and takes at most options.warm iterations; one of another size, or
         of another scene, starts anew.
         """
-        warm = dataclasses.replace(self._options, max_iterations=self._options.warm, coarse=0)
+        budget = min(self._options.warm, self._options.max_iterations or self._options.warm)
+        warm = dataclasses.replace(self._options, max_iterations=budget, coarse=0)
         weights: list[Any] | None = None
         before: NDArray[np.float32] | None = None
         shape: tuple[int, ...] = ()
@@ -144,12 +149,12 @@ class DipImages:
 
     def plan(self, height: int, width: int) -> TilePlan:
         """The tiles of an image, each up to the middle of what it shares with its neighbour."""
-        from restore_sdk.dip.engine import tiles_of  # noqa: PLC0415 loads PyTorch
+        from restore_sdk.dip.engine import overlap_of, tiles_of  # noqa: PLC0415 loads PyTorch
 
         tiles = tiles_of(height, width, self._task, self._options)
         rows = sorted({(tile.top, tile.top + tile.height) for tile in tiles})
         columns = sorted({(tile.left, tile.left + tile.width) for tile in tiles})
-        return TilePlan(height, width, self._options.overlap // 2, _spans(rows), _spans(columns))
+        return TilePlan(height, width, overlap_of(self._task, self._options) // 2, _spans(rows), _spans(columns))
 
     def report(self) -> dict[str, object]:
         """What runs, as JSON types, and how the fit that finished last went (None before the first)."""
@@ -184,6 +189,9 @@ class DipImages:
     ) -> tuple[DipImage, list[Any] | None]:
         from restore_sdk.dip.engine import Watch, never, restore_planes  # noqa: PLC0415 loads PyTorch
 
+        for name, callback, arguments in zip(_CALLBACKS, watch, _CALLBACKS.values(), strict=True):
+            check_callback(name, callback, arguments)
+        told = _Told(watch[0], watch[1])
         layout = inspect(image, order=order)
         fill = self._fill(mask, layout)
         planes = read_tile(image, layout, slice(0, layout.height), slice(0, layout.width), channels=1 if layout.is_gray else 3)
@@ -193,10 +201,11 @@ class DipImages:
             options or self._options,
             known=None if fill is None else ~fill,
             device=self._device,
-            watch=Watch(_told(watch[0], watch[1]), watch[2] or never, warm),
+            watch=Watch(None if watch[:2] == (None, None) else told, watch[2] or never, warm),
             start=start,
         )
         self._last = outcome
+        told.tiles(len(outcome.fits), len(outcome.fits))
         weights = [fit.weights for fit in outcome.fits] if warm else None
         return self._finished(image, layout, outcome, fill, clip), weights if weights and all(weights) else None
 
@@ -232,20 +241,22 @@ def scene_changed(before: NDArray[np.float32], here: NDArray[np.float32]) -> boo
     return float(np.abs(before - here).mean()) > SCENE_CHANGE
 
 
-def _told(on_tile: TileCallback | None, on_progress: ProgressCallback | None) -> ProgressCallback | None:
-    if on_tile is None:
-        return on_progress
-    finished = -1
+class _Told:
+    """Passes progress on, and each tile that is done."""
 
-    def tell(progress: Any) -> None:
-        nonlocal finished
-        if on_progress is not None:
-            on_progress(progress)
-        if progress.done != finished:
-            finished = progress.done
-            on_tile(progress.done, progress.tiles)
+    def __init__(self, on_tile: TileCallback | None, on_progress: ProgressCallback | None) -> None:
+        self._on_tile, self._on_progress, self._done = on_tile, on_progress, 0
 
-    return tell
+    def __call__(self, progress: FitProgress) -> None:
+        if self._on_progress is not None:
+            self._on_progress(progress)
+        self.tiles(progress.done, progress.tiles)
+
+    def tiles(self, done: int, total: int) -> None:
+        """`done` of `total` tiles are done, which is said once."""
+        if self._on_tile is not None and done != self._done:
+            self._done = done
+            self._on_tile(done, total)
 
 
 def _spans(outer: list[tuple[int, int]]) -> tuple[Span, ...]:

@@ -16,7 +16,6 @@ from restore_sdk.zoo.registry import find_model
 
 if TYPE_CHECKING:
     from restore_sdk.backends.base import Backend
-    from restore_sdk.dip.options import DipOptions
     from restore_sdk.dip_images import DipImages
 
 
@@ -36,24 +35,29 @@ class OpenedModel(NamedTuple):
 
 
 def open_model(model: str | os.PathLike[str] | Backend, place: Mapping[str, Any], wishes: Mapping[str, Any]) -> OpenedModel:
-    """`place`: backend, device and threads; `wishes`: build, finite, on_progress and dip, all as Restorer has them.
+    """`place`: backend, device and threads; `wishes`: tile, build, finite, on_progress and dip, all as Restorer has them.
 
     Raises ModelError, BackendError, OptionsError, MissingExtraError.
     """
+    if is_dip(model):
+        return _fitting(str(model), place, wishes)
+    if wishes["dip"] is not None:
+        raise OptionsError("dip", wishes["dip"], "None for a trained model; options of a fit go with 'dip-...'")
     if not isinstance(model, str | os.PathLike):
         if not hasattr(model, "infer") or not isinstance(getattr(model, "spec", None), ModelSpec):
             raise OptionsError("model", model, "a bundled name, the path of an .onnx, .pt2 or .plan file, or an opened Backend")
         return _described(model, owned=False)
-    if is_dip(model):
-        return _fitting(str(model), place, wishes["dip"])
     path, sha256 = find_model(model)
     engine = {name: wishes[name] for name in ("build", "finite", "on_progress")}
     return _described(open_backend(path, sha256=sha256, **place, **engine), owned=True)
 
 
-def _fitting(model: str, place: Mapping[str, Any], options: DipOptions | None) -> OpenedModel:
-    from restore_sdk.dip_images import DipImages  # noqa: PLC0415 loads the options of a fit
+def _fitting(model: str, place: Mapping[str, Any], wishes: Mapping[str, Any]) -> OpenedModel:
+    from restore_sdk.dip.wishes import with_wishes  # noqa: PLC0415 loads the options of a fit
+    from restore_sdk.dip_images import DipImages  # noqa: PLC0415 the same
 
+    asked = {name: wishes[name] for name in ("tile", "build", "finite")}
+    options = with_wishes(wishes["dip"], backend=place["backend"], **asked)
     fits = DipImages(model, options, device=place["device"], threads=place["threads"])
     return _described(fits, owned=True)._replace(fits=fits)
 

@@ -54,7 +54,8 @@ class Restorer:
     finite         values of a TensorRT engine that are NaN or infinite (an overflow of FP16): "raise" BackendError, "fallback" to
                    FP32, or "ignore" them; for arrays on a GPU see docs/backends.md
     on_progress    called with (fraction, what is being done) while an engine builds
-    dip            how "dip-denoise", "dip-inpaint", "dip-super-resolve" and "dip-deblur" are fitted to each image (extra [dip])
+    dip            how "dip-denoise", "dip-inpaint", "dip-super-resolve" and "dip-deblur" are fitted to each image (extra [dip]);
+                   with these, tile is "auto", the side of a tile or None, and backend, build and finite have nothing to choose
 
     Raises ModelError, BackendError, OptionsError, MissingExtraError.
     """
@@ -78,7 +79,8 @@ class Restorer:
             raise OptionsError("channel_order", channel_order, "'rgb' or 'bgr'")
         self._tile, self._order, self._clip = tile_options(tile), channel_order, checked_clip(clip)
         place = {"backend": backend, "device": device, "threads": threads}
-        opened = open_model(model, place, {"build": build, "finite": finite, "on_progress": on_progress, "dip": dip})
+        wishes = {"tile": tile, "build": build, "finite": finite, "on_progress": on_progress, "dip": dip}
+        opened = open_model(model, place, wishes)
         self._backend: Backend | None = opened.backend
         self._owned, self._dip = opened.owned, opened.fits
         self._spec = opened.backend.spec
@@ -244,7 +246,7 @@ class Restorer:
             "sdk": __version__,
             "channel_order": self._order,
             "clip": self._clip,
-            "tile": None if self._tile is None else dataclasses.asdict(self._tile),
+            "tile": None if self._tile is None or self._dip is not None else dataclasses.asdict(self._tile),
             "recovered": self._host.recovery.report(),
             "last_plan": None if self._last_plan is None else self._last_plan.described(),
         }
@@ -280,7 +282,11 @@ class Restorer:
         return restored, plan
 
     def _options(self, tile: TileChoice | EllipsisType) -> TileOptions | None:
-        return self._tile if isinstance(tile, EllipsisType) else tile_options(tile)
+        if isinstance(tile, EllipsisType):
+            return self._tile
+        if self._dip is not None:
+            raise OptionsError("tile", tile, "nothing here with 'dip-...': the constructor takes the tile of a fit")
+        return tile_options(tile)
 
     def _opened(self) -> Backend:
         if (backend := self._backend) is None:

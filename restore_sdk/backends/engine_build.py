@@ -14,7 +14,7 @@ from typing import Any
 
 from restore_sdk.backends.engine_api import driver_works, load_api
 from restore_sdk.backends.engine_log import ROUTER, BuilderLog, vendor_logger
-from restore_sdk.backends.engine_network import check_inputs, parsed, set_profile
+from restore_sdk.backends.engine_network import check_inputs, check_runnable, parsed, set_profile
 from restore_sdk.backends.engine_options import EngineOptions
 from restore_sdk.backends.engine_precision import LayerPrecision, engine_information, inspected_precision, network_precision
 from restore_sdk.backends.engine_profile import EngineProfile
@@ -167,6 +167,7 @@ class _Build:
         if self._progress.failure is not None:
             raise self._progress.failure
         if plan is not None:
+            check_runnable(self._log)
             return bytes(plan)
         if self._cancelled():
             raise BuildCancelledError

@@ -22,9 +22,10 @@ class EngineContext:
     it is replaced, or used from another stream, this thread waits. On one stream that happens only where a shape grows.
     """
 
-    def __init__(self, session: EngineSession, device: Device) -> None:
+    def __init__(self, session: EngineSession, device: Device, *, graphs: bool = True) -> None:
+        """graphs: TensorRT may make CUDA graphs of the passes by itself."""
         self._session, self._device = session, device
-        self._context = session.new_context()
+        self._context = session.new_context(graphs=graphs)
         self._scratch: DeviceBuffer | None = None
         self._shape: Shape | None = None
         self._stream: int | None = None  # handle of the stream of the last pass

@@ -20,6 +20,7 @@ SCHEMA = 1
 LONGEST_HEADER = 1 << 16  # bytes
 LONGEST_BUILD = 1e9  # seconds; more is nonsense
 OWNER_ONLY = 0o600
+NOT_OURS = "it belongs to another user, or others may write to it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,9 +115,10 @@ def _owned_bytes(path: Path) -> bytes:
     except OSError as exc:
         raise BadEngineFileError(f"it cannot be read ({exc.strerror})") from exc
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or not is_ours(status):
+    problem = "it is no file" if not stat.S_ISREG(status.st_mode) else None if is_ours(status) else NOT_OURS
+    if problem is not None:
         os.close(descriptor)
-        raise BadEngineFileError("it is no file, or it belongs to another user, or others may write to it")
+        raise BadEngineFileError(problem)
     with os.fdopen(descriptor, "rb") as file:
         try:
             return file.read()

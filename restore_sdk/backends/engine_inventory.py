@@ -50,11 +50,16 @@ def entries(folder: Path) -> tuple[Entry, ...]:
     return _entries(folder, SUFFIX)
 
 
+def kernels(folder: Path) -> tuple[Entry, ...]:
+    """The same of what engines compiled as they ran."""
+    return _entries(folder, KERNELS_SUFFIX)
+
+
 def _entries(folder: Path, suffix: str) -> tuple[Entry, ...]:
     try:
         folder.is_dir()
     except OSError as exc:  # a name that is too long
-        raise OptionsError("XDG_CACHE_HOME", f"{str(folder)[:_SHOWN]}...", f"a folder that can be ({exc.strerror})") from exc
+        raise OptionsError("XDG_CACHE_HOME", f"{str(folder)[:_SHOWN]}...", f"a folder that can exist ({exc.strerror})") from exc
     found = [entry for path in folder.glob(f"*{suffix}") if (entry := _entry(path)) is not None]
     return tuple(sorted(found, key=lambda entry: -entry.last_used))
 
@@ -65,7 +70,7 @@ def prune(folder: Path, limit: int) -> tuple[Path, ...]:
 
     Returns the entries that were removed.
     """
-    found = (*_entries(folder, SUFFIX), *_entries(folder, KERNELS_SUFFIX))
+    found = (*entries(folder), *kernels(folder))
     removed = [entry.path for entry in found if entry.problem is not None and _removed(entry.path)]
     removed += evict(folder, limit)
     for path in folder.glob(f".*{PART_SUFFIX}"):
@@ -91,8 +96,9 @@ def _entry(path: Path) -> Entry | None:
 
 
 def _removed(path: Path) -> bool:
-    try:
-        path.unlink()
-    except OSError:
-        return False
-    return True
+    """Whether it is gone now. A folder in an engine's place goes too if it is empty; anything more in it is someone's."""
+    for remove in (path.unlink, path.rmdir):
+        with contextlib.suppress(OSError):
+            remove()
+            return True
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -13,6 +14,7 @@ from restore_sdk.errors import EngineBuildError, ModelSpecError, OptionsError
 from restore_sdk.spec import ModelSpec
 
 DYNAMIC = -1
+NOT_RUNNABLE = re.compile("Profile k(MIN|OPT|MAX) values are not self-consistent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,28 @@ def check_inputs(inputs: Mapping[str, tuple[int, ...]], spec: ModelSpec, profile
 def set_profile(builder: Any, config: Any, inputs: InputShapes, log: BuilderLog) -> None:
     """Give `config` the shapes. Raises EngineBuildError if TensorRT refuses them."""
     profile = builder.create_optimization_profile()
-    if profile is not None:
-        for name in inputs.optimum:
-            profile.set_shape(name, inputs.minimum[name], inputs.optimum[name], inputs.maximum[name])
-        if config.add_optimization_profile(profile) >= 0:
-            return
-    raise EngineBuildError("TensorRT refuses the optimisation profile", "pass other --min, --opt, --max", log=log.problems)
+    reason = ""
+    try:
+        if profile is not None:
+            for name in inputs.optimum:
+                profile.set_shape(name, inputs.minimum[name], inputs.optimum[name], inputs.maximum[name])
+            if config.add_optimization_profile(profile) >= 0:
+                return
+    except (RuntimeError, TypeError) as exc:  # the one call of a build that answers "no" so
+        reason = f" ({exc})"
+    raise EngineBuildError(
+        f"TensorRT refuses the optimisation profile{reason}", "pass other --min, --opt, --max", log=log.problems
+    )
+
+
+def check_runnable(log: BuilderLog) -> None:
+    """Raise EngineBuildError if the builder found that an end of the profile cannot run, of which it only warns."""
+    for line in log.lines:
+        found = NOT_RUNNABLE.search(line.text)
+        if found is not None:
+            name = found[1].lower()
+            remedy = "pass a larger --min" if name == "min" else "pass a smaller --max or --batch"
+            raise EngineBuildError(f"inputs of the profile's {name} shape cannot run", remedy, log=log.problems)
 
 
 def _check_fixed(name: str, shape: tuple[int, ...], profile: EngineProfile) -> None:

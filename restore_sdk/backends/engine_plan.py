@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from restore_sdk.backends.regular_files import regular_bytes
 from restore_sdk.backends.wishes import APIS, PLAN_SUFFIX, Api
 from restore_sdk.errors import ModelDamagedError, ModelHashError, ModelSpecError
 from restore_sdk.spec import ModelSpec
@@ -60,10 +61,8 @@ def read_plan(path: Path, *, sha256: str | None = None) -> PlanFile:
 
 def _facts(path: Path) -> Mapping[str, Any]:
     beside = sidecar_path(path)
-    if beside.exists() and not beside.is_file():  # a pipe would be waited for
-        raise ModelDamagedError(path, f"{beside.name} is not a regular file; {EXPORT_AGAIN}", kind=KIND)
     try:
-        facts = json.loads(beside.read_text(encoding="utf-8"))
+        facts = json.loads(regular_bytes(beside))
     except OSError as exc:
         reason = f"{beside.name}, which must lie beside it, cannot be read ({exc.strerror}); {EXPORT_AGAIN}"
         raise ModelDamagedError(path, reason, kind=KIND) from exc
@@ -79,7 +78,7 @@ def _facts(path: Path) -> Mapping[str, Any]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular_bytes(path)
     except OSError as exc:
         reason = f"it cannot be read ({exc.strerror}); pass the path of a readable {PLAN_SUFFIX} file"
         raise ModelDamagedError(path, reason, kind=KIND) from exc

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TypeAlias
 
 from restore_sdk.errors import OptionsError
-from restore_sdk.spec import ModelSpec
+from restore_sdk.spec import LARGEST_SIDE, ModelSpec
 
 Size: TypeAlias = tuple[int, int]  # (height, width), pixels
 Shape: TypeAlias = tuple[int, int, int, int]  # (N, C, H, W)
 
 MINIMUM, OPTIMUM, MAXIMUM = 64, 512, 1024  # sides in pixels where nobody asks for others
 AXES = ("batch", "channels", "height", "width")
+LARGEST_BATCH = 1 << 16  # TensorRT counts in 31 bits, and says so by an exception
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,16 +62,13 @@ def profile_for(
     maximum: Size | None = None,
     batch: int = 1,
 ) -> EngineProfile:
-    """A profile for `spec`: batches of 1 to `batch`, tuned for `batch`; sizes (height, width) in pixels.
+    """A profile for `spec`: batches of 1 to `batch`, tuned for `batch` at `optimum`; sizes (height, width) in pixels.
 
     A size left out is 64, 512 or 1024 px a side, in multiples of S, moved as far as the others demand. Raises OptionsError.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise OptionsError("batch", batch, "an integer of at least 1")
-    sizes = {"min": minimum, "opt": optimum, "max": maximum}
-    for name, size in sizes.items():
-        if size is not None:
-            _check_size(name, size, spec)
+    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= LARGEST_BATCH:
+        raise OptionsError("batch", batch, f"an integer from 1 to {LARGEST_BATCH}")
+    _check_given({"min": minimum, "opt": optimum, "max": maximum}, spec)
     smallest, usual, largest = zip(*(_filled(spec, minimum, optimum, maximum, axis) for axis in (0, 1)), strict=True)
     profile = EngineProfile(
         minimum=(1, spec.channels, *smallest), optimum=(batch, spec.channels, *usual), maximum=(batch, spec.channels, *largest)
@@ -108,13 +107,21 @@ def _check_rank(name: str, shape: Sequence[int]) -> None:
         raise OptionsError(name, tuple(shape), "a shape of integers of at least 1")
 
 
-def _check_size(name: str, size: Sequence[int], spec: ModelSpec) -> None:
+def _check_given(sizes: Mapping[str, Size | None], spec: ModelSpec) -> None:
     """What was given is judged before anything is derived from it, so that the error speaks of it."""
+    given = {name: size for name, size in sizes.items() if size is not None}
+    for name, size in given.items():
+        _check_size(name, size)
+        _check_multiple(name, (1, spec.channels, *size), spec.size_multiple)
+    for (lower_name, lower), (name, size) in combinations(given.items(), 2):
+        _check_order(name, size, lower_name, lower)
+
+
+def _check_size(name: str, size: Sequence[int]) -> None:
     if len(size) != 2:
         raise OptionsError(name, size, "a (height, width) in pixels")
-    shape = (1, spec.channels, *size)
-    _check_rank(name, shape)
-    _check_multiple(name, shape, spec.size_multiple)
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= LARGEST_SIDE for side in size):
+        raise OptionsError(name, size_text(size), f"height and width from 1 to {LARGEST_SIDE} pixels")
 
 
 def _check_multiple(name: str, shape: Sequence[int], multiple: int) -> None:
@@ -124,7 +131,9 @@ def _check_multiple(name: str, shape: Sequence[int], multiple: int) -> None:
         raise OptionsError(name, size_text(shape[2:]), wanted)
 
 
-def _check_order(name: str, shape: Shape, lower_name: str, lower: Shape) -> None:
-    for axis, length, least in zip(AXES, shape, lower, strict=True):
+def _check_order(name: str, shape: Sequence[int], lower_name: str, lower: Sequence[int]) -> None:
+    """Of two shapes, or of two sizes."""
+    for axis, length, least in zip(AXES[-len(shape) :], shape, lower, strict=True):
         if length < least:
-            raise OptionsError(name, shape, f"at least {lower_name}={lower} on every axis ({axis} is {length} < {least})")
+            wanted = f"at least {lower_name}={size_text(lower)} on every axis ({axis} is {length} < {least})"
+            raise OptionsError(name, size_text(shape), wanted)

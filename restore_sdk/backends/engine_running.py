@@ -157,7 +157,9 @@ class EngineRunner:
     def _stream_place(self, stream: int) -> Place:
         if stream not in self._of_stream:
             if len(self._of_stream) < self._most:
-                self._of_stream[stream] = Place(len(self._of_stream), EngineContext(self._session, self._device))
+                # A caller's stream may be the default one, which no graph can be captured on, and addresses change with each call
+                context = EngineContext(self._session, self._device, graphs=False)
+                self._of_stream[stream] = Place(len(self._of_stream), context)
             else:
                 self._of_stream[stream] = self._of_stream.popitem(last=False)[1]
         self._of_stream.move_to_end(stream)

@@ -32,16 +32,17 @@ class EngineSession:
     runtime_cache: Any  # of kernels compiled at run time, shared by the contexts; None where there is none
     notes: tuple[str, ...]
 
-    def new_context(self) -> Any:
-        """An IExecutionContext without scratch memory of its own. Raises BackendError, DeviceMemoryError."""
-        config = self._runtime_config()
+    def new_context(self, *, graphs: bool = True) -> Any:
+        """An IExecutionContext without scratch memory of its own; `graphs`: one that replays passes as CUDA graphs, where
+        TensorRT does so by itself. Raises BackendError, DeviceMemoryError."""
+        config = self._runtime_config(graphs=graphs and self.graphs)
         return answered("make an execution context", lambda: self.engine.create_execution_context(config))
 
-    def _runtime_config(self) -> Any:
+    def _runtime_config(self, *, graphs: bool) -> Any:
         config = answered("make a runtime configuration", self.engine.create_runtime_config)
         # By default each context takes the memory of the largest shape; ours is as large as the shapes that come
         config.set_execution_context_allocation_strategy(self.api.ExecutionContextAllocationStrategy.USER_MANAGED)
-        if self.graphs:
+        if graphs:
             config.cuda_graph_strategy = self.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         if self.runtime_cache is not None:
             answered("take the runtime cache", lambda: config.set_runtime_cache(self.runtime_cache))

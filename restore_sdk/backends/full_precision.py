@@ -8,6 +8,7 @@ from pathlib import Path
 
 from restore_sdk.backends.engine_plan import PlanFile
 from restore_sdk.backends.onnx_file import read_onnx
+from restore_sdk.backends.regular_files import regular_bytes
 from restore_sdk.errors import ModelError
 from restore_sdk.spec import ModelSpec
 
@@ -29,7 +30,7 @@ def model_of_plan(plan: PlanFile) -> Path | None:
     """The .onnx file beside `plan` that it was built from, by its hash."""
     for candidate in sorted(plan.path.parent.glob(f"*{SUFFIX}")):
         try:
-            if hashlib.sha256(candidate.read_bytes()).hexdigest() == plan.onnx_sha256:
+            if hashlib.sha256(regular_bytes(candidate)).hexdigest() == plan.onnx_sha256:
                 return candidate
         except OSError:
             continue

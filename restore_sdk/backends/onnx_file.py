@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
+from restore_sdk.backends.regular_files import regular_bytes
 from restore_sdk.errors import ModelDamagedError, ModelHashError
 
 DEEPEST = 64  # nested messages; ONNX Runtime's own parser stops at 100
@@ -53,9 +54,9 @@ def read_onnx(path: Path, *, sha256: str | None = None) -> OnnxFile:
     """Read `path` once and check it. Raises ModelHashError if its sha256 is not `sha256`, ModelDamagedError for anything that
     is not one whole, self-contained ONNX model."""
     try:
-        content = path.read_bytes()
+        content = regular_bytes(path)
     except IsADirectoryError as exc:
-        raise ModelDamagedError(path, "it is a directory; pass the .onnx file inside it") from exc
+        raise ModelDamagedError(path, "it is a directory; pass the path of an .onnx file") from exc
     except OSError as exc:
         raise ModelDamagedError(path, f"it cannot be read ({exc.strerror}); pass the path of a readable .onnx file") from exc
     digest = hashlib.sha256(content).hexdigest()

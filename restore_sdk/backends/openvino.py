@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,8 @@ from restore_sdk.spec import ModelSpec
 VENDOR = (RuntimeError, MemoryError)
 FLOAT32 = "f32"
 KERNELS_KEPT = 256  # by default 5000, which hundreds of megabytes of compiled code are; fewer cost no time with a few sizes
+PLACE = re.compile("Exception from |Check .* failed at |FrontEnd API failed ")  # lines that tell where, not what
+SUMMARY = "Summary:\n"
 
 
 class OpenVinoBackend(FileBackend):
@@ -120,9 +123,11 @@ def _read(core: Any, file: OnnxFile) -> Any:
 
 
 def _gist(exc: Exception) -> str:
-    """OpenVINO says first where in its source it was, and later what is the matter."""
-    lines = [line for line in str(exc).splitlines() if line.strip() and not line.startswith("Exception from ")]
-    return lines[0] if lines else first_line(exc)
+    """OpenVINO says first where in its source it was, and later what is the matter, with a summary where that is much."""
+    lines = [line for line in str(exc).splitlines() if line.strip() and not PLACE.match(line)]
+    _, _, summary = "\n".join(lines).partition(SUMMARY)
+    told = [line.removeprefix("-- ") for line in summary.splitlines() if line.startswith("-- ")] or lines[:1]
+    return "; ".join(told) or first_line(exc)
 
 
 def _tensors(ports: Sequence[Any]) -> list[Tensor]:

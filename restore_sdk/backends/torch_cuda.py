@@ -25,6 +25,7 @@ from restore_sdk.cuda.memory import DeviceBuffer, Stream
 from restore_sdk.cuda.pipeline import Pipeline
 from restore_sdk.cuda.slots import Shape
 from restore_sdk.cuda.torch_device import TorchDevice
+from restore_sdk.cuda.torch_switches import fixed_arithmetic
 from restore_sdk.errors import BackendError, DeviceMemoryError, RestorerClosedError
 from restore_sdk.spec import ModelSpec
 
@@ -160,8 +161,7 @@ class Replay:
         self._graph = torch.cuda.CUDAGraph()
         self._done = torch.cuda.Event()
         stream = torch.cuda.current_stream()
-        # TF32 would round float32 programs to 10 bits; the deterministic kernels give the same bits each time
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), _CAPTURING:
+        with fixed_arithmetic(torch), _CAPTURING:
             for _ in range(WARM_UPS):
                 module(self._given)
             stream.synchronize()

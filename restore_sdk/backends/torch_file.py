@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from restore_sdk.backends.regular_files import regular_bytes
 from restore_sdk.backends.wishes import PROGRAM_SUFFIX
 from restore_sdk.errors import ModelDamagedError, ModelHashError
 
@@ -54,7 +55,7 @@ def read_program(path: Path, *, sha256: str | None = None) -> TorchFile:
     the file is no program or holds a pickle.
     """
     try:
-        content = path.read_bytes()
+        content = regular_bytes(path)
     except OSError as exc:
         reason = f"it cannot be read ({exc.strerror}); pass the path of a readable {PROGRAM_SUFFIX} file"
         raise ModelDamagedError(path, reason, kind=KIND) from exc
@@ -71,7 +72,7 @@ def read_program(path: Path, *, sha256: str | None = None) -> TorchFile:
 def _stated(path: Path) -> str:
     beside = sidecar(path)
     try:
-        text = beside.read_text(encoding="ascii", errors="replace")
+        text = regular_bytes(beside).decode("ascii", "replace")
     except OSError as exc:
         reason = f"no digest lies beside it ({beside.name}), and such a file may hold code; {EXPORT_AGAIN}"
         raise ModelDamagedError(path, reason, kind=KIND) from exc

@@ -21,13 +21,15 @@ from PIL import Image
 from restore_sdk.cli.batch import Outcome, TileCallback, code_of, counts, missing_input, run_jobs, skipped
 from restore_sdk.cli.console import FileProgress, complain, note, say_json
 from restore_sdk.cli.dip_flags import DipFlags
+from restore_sdk.cli.dip_memory import freed_memory_kept
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
-from restore_sdk.cli.flags import Settings
+from restore_sdk.cli.flags import Settings, check_picture
 from restore_sdk.cli.sources import Job, Work, plan_work
 from restore_sdk.dip.masks import MOST_FILLED, MaskWarning
 from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip.wishes import with_wishes
 from restore_sdk.dip_images import DipImage, DipImages
-from restore_sdk.errors import RestoreWarning
+from restore_sdk.errors import OptionsError, RestoreWarning
 from restore_sdk.image.atomic import check_target, write_atomically
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
 from restore_sdk.image_files import FileReport, restore_image_file
@@ -47,8 +49,9 @@ def restore_dip(inputs: Sequence[str], out: str, settings: Settings, flags: DipF
     readable, writable = supported_read_suffixes(), supported_write_suffixes()
     work = plan_work(inputs, out, readable=readable, writable=writable, overwrite=settings.overwrite)
     _check(work, settings, flags)
-    run = _Run(DipImages(settings.model, options_of(flags), device=settings.device, threads=settings.threads), settings, flags)
-    with FitBars(len(work.jobs)) as progress, interruptible() as interrupt:
+    images = DipImages(settings.model, wished(options_of(flags), settings), device=settings.device, threads=settings.threads)
+    run = _Run(images, settings, flags)
+    with freed_memory_kept(), FitBars(len(work.jobs)) as progress, interruptible() as interrupt:
         outcomes = list(run.outcomes(work, progress, interrupt, show=not as_json))
     code = ExitCode.INTERRUPTED if interrupt.asked else code_of(outcomes)
     _complain(outcomes, debug=debug)
@@ -69,9 +72,20 @@ def options_of(flags: DipFlags) -> DipOptions:
     return DipOptions(**{name: value for name, value in given.items() if value is not None})
 
 
+def wished(options: DipOptions, settings: Settings) -> DipOptions:
+    """With --tile. Raises UsageError where --backend, --tile, --build or --finite ask for what a fit cannot do."""
+    building, finite = settings.build.value, settings.finite.value
+    try:
+        return with_wishes(options, backend=settings.backend, tile=settings.tile, build=building, finite=finite)
+    except OptionsError as exc:
+        raise UsageError(f"--{exc.name} {exc.got}: expected {exc.want}") from exc
+
+
 def kernel_of(text: str) -> Any:
-    """An image file as a kernel, or the text itself."""
+    """An image file as a kernel, or the text itself. Raises UsageError for a file that is not there, ImageReadError."""
     if not os.path.isfile(text):
+        if Path(text).suffix.lower() in supported_read_suffixes():
+            raise UsageError(f"--kernel {text} does not exist; name an image file, or a blur such as gaussian-blur:sigma=2")
         return text
     pixels = read_image(Path(text)).pixels.astype(np.float64)
     return pixels if pixels.ndim == 2 else pixels[..., :3].mean(2)
@@ -245,9 +259,12 @@ def _check(work: Work, settings: Settings, flags: DipFlags) -> None:
             raise UsageError(f"{name} belongs to one input, got {count}; run it once for each input")
     if settings.compare is not None:
         raise UsageError("--compare does not go with -m dip-...; pass --trace, which shows more")
+    given = [os.path.realpath(path) for path in (flags.mask, flags.kernel) if path is not None]
+    if any(os.path.realpath(job.target) in given for job in work.jobs):
+        raise UsageError("--out is the file of --mask or --kernel; name another")
     if flags.trace is not None:
-        if flags.trace.suffix.lower() != ".png":
-            raise UsageError(f"--trace {flags.trace} is no .png file; end its name in .png")
+        files = [*map(Path, given), *(file for job in work.jobs for file in (job.source, job.target))]
+        check_picture("--trace", flags.trace, files, overwrite=settings.overwrite)
         check_target(flags.trace, overwrite=settings.overwrite)
 
 
@@ -256,4 +273,4 @@ def _complain(outcomes: Sequence[Outcome], *, debug: bool) -> None:
         if outcome.error is not None:
             complain(outcome.error, debug=debug, about=outcome.source)
         elif outcome.report is not None:
-            note("; ".join(map(str, (outcome.source, *outcome.report.notices))))
+            note(f"{outcome.source}: {'; '.join(outcome.report.notices)}")

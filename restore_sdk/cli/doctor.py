@@ -59,7 +59,8 @@ def examine(model: str, *, measure: bool = False, threads: int | None = None) ->
         "models": _bundled_models(),
     }
     findings["self_test"] = _self_test(model) if has_runtime else None
-    findings["speed"] = _speed(model, measure=measure, threads=threads) if has_runtime else None
+    unusable = findings["self_test"] is None or _is_unusable(findings["self_test"]["error"])
+    findings["speed"] = None if unusable else _speed(model, measure=measure, threads=threads)
     problems = _problems(findings, has_runtime=has_runtime)
     code = next(iter(problems.values()), ExitCode.OK)
     return {"exit_code": int(code), "healthy": not problems, "problems": list(problems), "advice": _advice(findings), **findings}
@@ -111,6 +112,11 @@ def _self_test(model: str) -> dict[str, Any]:
     except (RestoreError, OSError, MemoryError) as exc:
         problem = error_record(exc)
     return {"model": model, "ok": problem is None, "seconds": round(time.perf_counter() - started, 3), "error": problem}
+
+
+def _is_unusable(error: Mapping[str, Any] | None) -> bool:
+    """Whether the model itself is at fault, so that nothing else needs to be asked of it."""
+    return error is not None and error["exit_code"] in (ExitCode.MODEL, ExitCode.USAGE)
 
 
 def _speed(model: str, *, measure: bool, threads: int | None) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from restore_sdk.backends.engine_cache import DEFAULT_LIMIT
-from restore_sdk.backends.engine_inventory import Entry, entries, prune
+from restore_sdk.backends.engine_cache import DEFAULT_LIMIT, SUFFIX
+from restore_sdk.backends.engine_inventory import Entry, entries, kernels, prune
 from restore_sdk.backends.user_folder import user_folder
 from restore_sdk.cli.console import errors_reported, note, say, say_json
 from restore_sdk.cli.exit_codes import ExitCode
@@ -24,13 +25,13 @@ engines = typer.Typer(help="List, prune and verify the TensorRT engines kept for
 def list_command(as_json: Json = False, debug: Debug = False) -> None:
     """List the kept engines, the most recently used first."""
     with errors_reported("engines list", as_json=as_json, debug=debug):
-        folder, found = _found()
+        folder, found = _found(entries)
         if as_json:
             say_json({"command": "engines list", "exit_code": 0, **_record(folder, found)})
             return
         for entry in found:
             say(_line(entry))
-        note(f"{len(found)} engines, {sum(entry.size for entry in found) / MIB:.1f} MiB, in {folder or 'no folder'}")
+        note(f"{_counted(len(found))}, {sum(entry.size for entry in found) / MIB:.1f} MiB, in {folder or 'no folder'}")
 
 
 @engines.command("prune")
@@ -40,7 +41,7 @@ def prune_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Remove damaged engines and leftovers, then the least recently used beyond the limit."""
+    """Remove damaged engines and leftovers, then the least recently used beyond the limit; compiled kernels likewise."""
     with errors_reported("engines prune", as_json=as_json, debug=debug):
         folder = user_folder()
         removed = () if folder is None else prune(folder, 0 if everything else limit * MIB)
@@ -49,34 +50,45 @@ def prune_command(
             say_json({"command": "engines prune", "exit_code": 0, "folder": folder and str(folder), "removed": names})
             return
         for path in removed:
-            say(f"removed      {path.stem[:12]}")
-        note(f"{len(removed)} engines removed from {folder or 'no folder'}")
+            say(f"removed      {path.stem[:12]}{_kind(path)}")
+        engines_removed = sum(path.suffix == SUFFIX for path in removed)
+        note(f"{_counted(engines_removed)} removed from {folder or 'no folder'}")
 
 
 @engines.command()
 def verify(as_json: Json = False, debug: Debug = False) -> None:
-    """Compare every kept engine with its hash and its key. Exit code 4 if one differs; it would be built again, never used."""
+    """Compare all engines and compiled kernels with their hashes and keys. Exit code 4 if one differs; it is never used."""
     with errors_reported("engines verify", as_json=as_json, debug=debug):
-        folder, found = _found()
+        folder, found = _found(entries, kernels)
         code = ExitCode.MODEL if any(entry.problem for entry in found) else ExitCode.OK
         if as_json:
             say_json({"command": "engines verify", "exit_code": int(code), **_record(folder, found)})
         elif not found:
             note(f"no engines in {folder or 'no folder'}")
         for entry in () if as_json else found:
-            say(f"{entry.path.stem[:12]} {'ok' if entry.problem is None else f'FAILED: {entry.problem}'}")
+            say(f"{entry.path.stem[:12]}{_kind(entry.path)} {'ok' if entry.problem is None else f'FAILED: {entry.problem}'}")
         if code is not ExitCode.OK:
             note("run `restore engines prune` to remove what failed")
     raise typer.Exit(code)
 
 
-def _found() -> tuple[Path | None, tuple[Entry, ...]]:
+def _found(*read: Callable[[Path], tuple[Entry, ...]]) -> tuple[Path | None, tuple[Entry, ...]]:
+    """The user's folder, if there is one, and what each of `read` finds there."""
     folder = user_folder()
-    return folder, () if folder is None else entries(folder)
+    return folder, () if folder is None else tuple(entry for each in read for entry in each(folder))
 
 
 def _record(folder: Path | None, found: tuple[Entry, ...]) -> dict[str, object]:
     return {"folder": folder and str(folder), "engines": [entry.as_json() for entry in found]}
+
+
+def _counted(engines_found: int) -> str:
+    return f"{engines_found} engine{'' if engines_found == 1 else 's'}"
+
+
+def _kind(path: Path) -> str:
+    """What a line says of a file that is no engine."""
+    return "" if path.suffix == SUFFIX else " (kernels)"
 
 
 def _line(entry: Entry) -> str:

@@ -11,7 +11,7 @@ from restore_sdk.cli import dip_flags
 from restore_sdk.cli.console import errors_reported
 from restore_sdk.cli.exit_codes import UsageError
 from restore_sdk.cli.flags import Building, Debug, FinitePolicy, Json, Metadata, Settings
-from restore_sdk.options import DIP_TASKS, SMALLEST_CORE, TileChoice, tile_options
+from restore_sdk.options import DIP_TASKS, SMALLEST_CORE, TileChoice
 
 LONGEST_NUMBER = 10  # digits of --tile
 
@@ -47,7 +47,7 @@ Tile: TypeAlias = Annotated[
         "--tile",
         metavar="auto|exact|fast|N",
         help="How large images are cut: by the memory at hand, with the same bits as the whole image (auto, exact), "
-        "with a smaller halo (fast), or exact with cores of N pixels.",
+        "with a smaller halo (fast), or exact with cores of N pixels; for -m dip-...: auto, or N, the side of a tile.",
     ),
 ]
 Keep: TypeAlias = Annotated[Metadata, typer.Option("--metadata", help="Keep or strip EXIF and colour profile.")]
@@ -123,7 +123,7 @@ def image(
 def tile_choice(text: str) -> TileChoice:
     """--tile as the SDK takes it. Raises UsageError."""
     if text in ("auto", "exact", "fast"):
-        return tile_options(text)  # type: ignore[arg-type]
+        return text  # type: ignore[return-value]
     if not (text.isdecimal() and len(text) < LONGEST_NUMBER and int(text) >= SMALLEST_CORE):
         raise UsageError(f"--tile {text!r}, expected auto, exact, fast or a number of pixels of at least {SMALLEST_CORE}")
-    return tile_options(int(text))
+    return int(text)

@@ -54,7 +54,8 @@ def refusals_told(as_json: bool) -> Iterator[None]:
     except REFUSED as exc:
         if as_json:
             refusal = cast(Any, exc)
-            command = refusal.ctx.command_path.partition(" ")[2] if refusal.ctx else ""
+            path, root = (refusal.ctx.command_path, refusal.ctx.find_root().command_path) if refusal.ctx else ("", "")
+            command = path.removeprefix(root).strip()
             error = error_record(UsageError(refusal.format_message()))
             say_json({"command": command, "exit_code": int(ExitCode.USAGE), "error": error})
         raise

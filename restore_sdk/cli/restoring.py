@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from restore_sdk.cli.batch import Outcome, RestoreJob, TileCallback, code_of, co
 from restore_sdk.cli.compare import write_strip
 from restore_sdk.cli.console import FileProgress, build_shown, complain, error_record, note, say_json
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
-from restore_sdk.cli.flags import Settings
+from restore_sdk.cli.flags import Settings, check_picture
 from restore_sdk.cli.sources import NOT_REGULAR, Job, Work, plan_work
 from restore_sdk.errors import ImageError
 from restore_sdk.image.big_names import ZARR_SUFFIX
@@ -56,14 +55,8 @@ def _check_strip(settings: Settings, work: Work) -> None:
         return
     if len(work.jobs) + len(work.missing) != 1:
         raise UsageError(f"--compare shows one input, got {len(work.jobs) + len(work.missing)}; run it once for each input")
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--compare {path} is no .png file; end its name in .png")
-    if os.path.isdir(path):
-        raise UsageError(f"--compare {path} is a directory; give the name of a .png file in it")
-    if any(os.path.realpath(path) in map(os.path.realpath, (job.source, job.target)) for job in work.jobs):
-        raise UsageError(f"--compare {path} is the input or the target itself; name another file")
-    if os.path.lexists(path) and not settings.overwrite:
-        raise UsageError(f"{path} exists; pass --overwrite to replace it, or another --compare")
+    files = [file for job in work.jobs for file in (job.source, job.target)]
+    check_picture("--compare", path, files, overwrite=settings.overwrite)
 
 
 class _Run:

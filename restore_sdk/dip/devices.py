@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from restore_sdk.dip.options import Precision
 from restore_sdk.errors import BackendError, DeviceMemoryError, DeviceUnavailableError, OptionsError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
 _OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
@@ -30,11 +34,33 @@ def dip_device(name: str, precision: Precision) -> torch.device:
     return torch.device(name)
 
 
+class _CallbackError(Exception):
+    """What a callback raised, on its way past the translation of PyTorch's errors."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def untranslated(callback: Callable[P, R]) -> Callable[P, R]:
+    """The callback, whose own errors come out of errors_translated() as they are."""
+
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return callback(*arguments, **named)
+        except (RuntimeError, MemoryError) as exc:
+            raise _CallbackError(exc) from exc
+
+    return call
+
+
 @contextmanager
 def errors_translated(tile: tuple[int, int]) -> Iterator[None]:
-    """PyTorch's failures inside as DeviceMemoryError or BackendError; errors of ours pass through."""
+    """PyTorch's failures inside as DeviceMemoryError or BackendError; errors of ours and of callbacks pass through."""
     try:
         yield
+    except _CallbackError as exc:
+        raise exc.error from None
     except (torch.OutOfMemoryError, MemoryError) as exc:
         raise DeviceMemoryError(None, None, tile) from exc
     except RuntimeError as exc:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from restore_sdk.dip.choosing import chosen_stopping, new_policy
-from restore_sdk.dip.devices import dip_device, errors_translated
+from restore_sdk.dip.devices import dip_device, errors_translated, untranslated
 from restore_sdk.dip.fit import Fit, FitLimits
 from restore_sdk.dip.noise_level import noise_level
 from restore_sdk.dip.options import DipOptions
@@ -22,7 +22,7 @@ from restore_sdk.dip.problem import Problem, operator_of, pose, reach, stacked
 from restore_sdk.dip.results import Cancelled, DipOutcome, FitResult, Planes, ProgressCallback
 from restore_sdk.dip.stepping import Weights
 from restore_sdk.dip.tiles import Tile, cut_up, merged, scaled, trusted
-from restore_sdk.errors import DeviceMemoryError
+from restore_sdk.errors import DeviceMemoryError, MaskError, OptionsError
 from restore_sdk.options import DipTask
 
 LARGEST_WHOLE = 1_000_000  # pixels of the result; larger images are cut up
@@ -60,7 +60,7 @@ def restore_planes(
     start   weights of an earlier fit of the same shape and options, one list for each tile
     watch   progress is told after every iteration; once `cancelled` says True, the best so far is the result
 
-    Raises OptionsError, CorruptionSpecError, DeviceUnavailableError, DeviceMemoryError.
+    Raises OptionsError, MaskError (a tile without a known pixel), DeviceUnavailableError, DeviceMemoryError.
     """
     began = time.perf_counter()
     where = dip_device(device, options.precision)
@@ -91,6 +91,7 @@ class _Job:
         self._reach = reach(operator_of(task, options))
         self._scale = options.scale if task == "dip-super-resolve" else 1
         self._tiles = tiles_of(planes.shape[1], planes.shape[2], task, options)
+        self._check_known()
         self.sigma = self._noise() if self._options.stopping == "discrepancy" else None
 
     def run(self, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
@@ -114,7 +115,7 @@ class _Job:
         channels, height, width = self._planes.shape
         shape = channels, height * self._scale, width * self._scale
         tiles = [scaled(tile, self._scale) for tile in self._tiles]
-        return merged(shape, tiles, parts, self._options.overlap * self._scale, self._reach * self._scale)
+        return merged(shape, tiles, parts, overlap_of(self._task, self._options) * self._scale, self._reach * self._scale)
 
     def _fit(self, group: range, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
         problems = [self._problem(self._tiles[index], index) for index in group]
@@ -139,7 +140,8 @@ class _Job:
 
     def _limits(self, group: range, seconds: float | None) -> FitLimits:
         watch = self._watch
-        return FitLimits(seconds, watch.cancelled, watch.on_progress, group.start, len(self._tiles), watch.keep_weights)
+        tell = None if watch.on_progress is None else untranslated(watch.on_progress)
+        return FitLimits(seconds, untranslated(watch.cancelled), tell, group.start, len(self._tiles), watch.keep_weights)
 
     def _seconds(self, group: range, began: float) -> float | None:
         """This group's share of what is left of the time."""
@@ -158,6 +160,16 @@ class _Job:
             trusted=None if whole else torch.from_numpy(trusted(tile, self._reach)),
             index=index,
         )
+
+    def _check_known(self) -> None:
+        if (known := self._known) is None:
+            return
+        for tile in self._tiles:
+            if not known[tile.rows, tile.columns].any():
+                size, place = f"{tile.height} x {tile.width}", f"row {tile.top}, column {tile.left}"
+                raise MaskError(
+                    f"nothing is known in the tile of {size} pixels at {place}; pass a larger tile, DipOptions(tile=...)"
+                )
 
     def _noise(self) -> float:
         if self._options.sigma is not None:
@@ -180,9 +192,16 @@ def first_guess(problem: Problem, scale: int) -> FitResult:
 
 
 def tiles_of(height: int, width: int, task: DipTask, options: DipOptions) -> list[Tile]:
-    """How an image of `height` x `width` measured pixels is cut up."""
-    scale = options.scale if task == "dip-super-resolve" else 1
+    """How an image of `height` x `width` measured pixels is cut up. Raises OptionsError of tiles too small for a kernel."""
+    scale, overlap = options.scale if task == "dip-super-resolve" else 1, overlap_of(task, options)
     if options.tile is None and height * width * scale * scale <= LARGEST_WHOLE:
         return cut_up(height, width, max(height, width), 0)
-    side = max(TILE // scale, 2 * options.overlap) if options.tile is None else options.tile
-    return cut_up(height, width, side, options.overlap)
+    side = max(TILE // scale, 2 * overlap) if options.tile is None else options.tile
+    if side < 2 * overlap and max(height, width) > side:
+        raise OptionsError("tile", side, f"at least {2 * overlap} pixels, since the kernel is {overlap + 1} wide")
+    return cut_up(height, width, side, overlap)
+
+
+def overlap_of(task: DipTask, options: DipOptions) -> int:
+    """What neighbours share, measured pixels: so much that every value is looked at by a tile that has all it depends on."""
+    return max(options.overlap, 2 * reach(operator_of(task, options)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -18,6 +19,7 @@ Kernel: TypeAlias = tuple[tuple[float, ...], ...]
 
 SCALES = (2, 4, 8)
 SMALLEST_TILE = 64  # pixels; below it there is nothing left to learn from
+LARGEST_TILE = 1 << 20  # pixels; no image is cut into such tiles
 LARGEST_KERNEL = 1001  # pixels
 _SMALLEST_SUM = 1e-6
 
@@ -36,7 +38,8 @@ class DipOptions:
     patience        iterations without a better score before a fit stops
     held_out        share of the measured values that never enter the loss, where stopping is "held-out"
     scale           of "dip-super-resolve": 2, 4 or 8
-    kernel          of "dip-deblur": rows of an odd square kernel, or a corruption such as "gaussian-blur:sigma=2"
+    kernel          of "dip-deblur": rows of an odd square kernel, or "gaussian-blur:sigma=2",
+                    "motion-blur:length=9,angle=30" (of fixed values; joined by +)
     seed            the same seed on the same device gives the same result
     learning_rate   of Adam
     input_noise     standard deviation of the noise that is added to the network's input at each iteration
@@ -44,7 +47,7 @@ class DipOptions:
     coarse          iterations at half the resolution before the others
     warm            budget in iterations of a video frame that starts from the frame before it
     tile            side of a tile, measured pixels; None: images above 1 megapixel (of the result) are cut
-    overlap         of neighbouring tiles, measured pixels
+    overlap         of neighbouring tiles, measured pixels; a wide kernel makes it wider
     batch           tiles fitted at once
     precision       "tf32" and "bf16" work on GPUs only
     """
@@ -72,12 +75,15 @@ class DipOptions:
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
+            if not isinstance(getattr(self, name), type(choices[0])) or getattr(self, name) not in choices:
                 raise OptionsError(name, getattr(self, name), f"one of {', '.join(map(str, choices))}")
         for name, (kind, least, most, unit) in _LIMITS.items():
             value = getattr(self, name)
-            if not (value is None and name in _MAY_BE_NONE) and not _holds(value, kind, least, most):
+            if value is None and name in _MAY_BE_NONE:
+                continue
+            if not _holds(value, kind, least, most):
                 raise OptionsError(name, value, _wanted(kind, least, most, unit))
+            object.__setattr__(self, name, kind(value))  # numpy's numbers too are plain ones from here on
         if self.tile is not None and self.overlap * 2 > self.tile:
             raise OptionsError("overlap", self.overlap, f"at most half of tile={self.tile} pixels")
         if self.kernel is not None and not isinstance(self.kernel, str):
@@ -102,15 +108,15 @@ _LIMITS: Mapping[str, tuple[type, float, float, str]] = {
     "smoothing": (float, 0.0, 0.9999, ""),
     "coarse": (int, 0, 1_000_000, " iterations"),
     "warm": (int, 1, 1_000_000, " iterations"),
-    "tile": (int, SMALLEST_TILE, 1 << 20, " pixels"),
-    "overlap": (int, 8, 1 << 19, " pixels"),
+    "tile": (int, SMALLEST_TILE, LARGEST_TILE, " pixels"),
+    "overlap": (int, 8, LARGEST_TILE // 2, " pixels"),
     "batch": (int, 1, 1024, " tiles"),
 }
 _MAY_BE_NONE = {"sigma", "max_iterations", "max_seconds", "patience", "learning_rate", "input_noise", "tile"}
 
 
 def _holds(value: object, kind: type, least: float, most: float) -> bool:
-    number = isinstance(value, int) if kind is int else isinstance(value, int | float)
+    number = isinstance(value, Integral if kind is int else Real)
     return number and not isinstance(value, bool) and least <= cast(float, value) <= most
 
 
@@ -123,7 +129,8 @@ def _kernel(rows: object) -> Kernel:
     """Rows of a square kernel of odd side, scaled to sum 1, as plain numbers, so that options stay values."""
     want = f"an odd square of finite numbers with a positive sum, at most {LARGEST_KERNEL} pixels a side"
     try:
-        kernel = np.asarray(rows, np.float64)
+        kernel = np.asarray(rows)
+        kernel = kernel.astype(np.float64, casting="same_kind" if kernel.dtype.kind == "c" else "unsafe")
     except (TypeError, ValueError) as exc:
         raise OptionsError("kernel", rows, want) from exc
     square = kernel.ndim == 2 and kernel.shape[0] == kernel.shape[1] and kernel.shape[0] % 2 == 1

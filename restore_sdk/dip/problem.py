@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from restore_sdk.degradations import (
+    Composition,
+    CorruptionSpecError,
     Downsample,
+    GaussianBlur,
     GivenBlur,
     GivenMask,
     Identity,
+    MotionBlur,
     Operator,
+    Range,
     Theta,
     parse,
     seeded,
@@ -70,7 +75,7 @@ class Problem:
 
 
 def operator_of(task: DipTask, options: DipOptions) -> Operator:
-    """F of a task. Raises OptionsError, CorruptionSpecError."""
+    """F of a task. Raises OptionsError."""
     if task == "dip-denoise":
         return Identity()
     if task == "dip-inpaint":
@@ -117,15 +122,22 @@ def stacked(problems: Sequence[Problem]) -> Problem:
 
 def reach(operator: Operator) -> int:
     """How far, in measured pixels, F looks beyond a tile's border."""
+    if isinstance(operator, Composition):
+        return sum(map(reach, operator.steps))
     if isinstance(operator, Downsample):
         return 2
     return int(getattr(operator, "radius", 0))
 
 
 def _blur(text: str) -> Operator:
-    operator = parse(text)
-    if not operator.linear or not operator.changes or operator.noisy:
-        raise OptionsError("kernel", text, "a linear corruption without noise, such as 'gaussian-blur:sigma=2'")
+    want = "'gaussian-blur:sigma=2', 'motion-blur:length=9,angle=30' or such, joined by +; what is drawn is not known"
+    try:
+        operator = parse(text)
+    except CorruptionSpecError as exc:
+        raise OptionsError("kernel", text, want) from exc
+    for step in operator.steps if isinstance(operator, Composition) else (operator,):
+        if not isinstance(step, GaussianBlur | MotionBlur) or any(isinstance(getattr(step, f.name), Range) for f in fields(step)):
+            raise OptionsError("kernel", text, want)
     return operator
 
 

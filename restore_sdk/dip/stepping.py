@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from restore_sdk.cuda.torch_switches import fixed_arithmetic
 from restore_sdk.dip.capture import Replayed
 from restore_sdk.dip.inputs import Inputs, canvas, first_generators
 from restore_sdk.dip.network import SkipNetwork, build
@@ -112,19 +113,9 @@ class Stepper:
         return cast(Tensor, made[:, :, : self.problem.shape[1], : self.problem.shape[2]])
 
 
-@contextmanager
-def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
+def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """Fixed algorithms, so that a seed decides, and TensorFloat-32 only where asked for; the settings are the process's."""
-    if device.type != "cuda":
-        yield
-        return
-    matrices = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=precision == "tf32"):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = matrices
+    return fixed_arithmetic(torch, tf32=precision == "tf32") if device.type == "cuda" else nullcontext()
 
 
 def _load(network: SkipNetwork, start: Sequence[Weights]) -> None:

@@ -61,7 +61,7 @@ def _headline(outcome: DipOutcome, fit: FitResult) -> str:
     tiles = "" if len(outcome.fits) == 1 else f"{len(outcome.fits)} tiles, the longest: "
     again = f", {fit.rollbacks} rollbacks" if fit.rollbacks else ""
     ended = f"best at {fit.best_iteration}, ended by {fit.stop_reason}, {outcome.seconds:.1f} s"
-    return f"{tiles}{fit.iterations} iterations, {ended}{again}"
+    return f"{tiles}{fit.iterations} iteration{'s' * (fit.iterations != 1)}, {ended}{again}"
 
 
 def _plot(draw: ImageDraw.ImageDraw, fit: FitResult) -> None:
@@ -72,10 +72,11 @@ def _plot(draw: ImageDraw.ImageDraw, fit: FitResult) -> None:
         x = _across(tick, last, box)
         draw.line([(x, box[1]), (x, box[3])], fill=GRID)
         _write(draw, (x, box[3] + 12), str(tick), 13, anchor="mm")
+    _write(draw, ((box[0] + box[2]) / 2, box[3] + 28), "iteration; each curve has its own logarithmic scale", 12, anchor="mm")
     for number, curve in enumerate(curves_of(fit)):
         low, high = _decades(curve.points)
         line = [(_across(x, last, box), _up(y, (low, high), box)) for x, y in curve.points]
-        draw.line(line, fill=curve.colour, width=2) if len(line) > 1 else draw.point(line, fill=curve.colour)
+        draw.line(line, fill=curve.colour, width=2) if len(line) > 1 else draw.circle(line[0], 3, fill=curve.colour)
         if number == 0:
             _label_decades(draw, (low, high), box)
         _write(

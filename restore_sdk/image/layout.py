@@ -232,8 +232,8 @@ def to_depth(
     depth    OpenCV's name of their dtype
     limited  room for what is made on the way, (H, W), which may be `plane`; out: room for the result; None: new arrays
     """
-    limited = _limit(plane, 1.0, 0.0, _UPPER, limited)[1]  # or addWeighted wraps where value * scale leaves int32
-    return _add(limited, scale, limited, 0.0, 0.0, out, depth)
+    lower = _limit(plane, 1.0, 0.0, _UPPER, limited)[1]  # or addWeighted wraps where value * scale leaves int32
+    return _add(lower, scale, lower, 0.0, 0.0, out, depth)
 
 
 def _from_planes_to_floats(planes: NDArray[np.float32], target: NDArray[Any], _layout: Layout, clip: bool) -> None:

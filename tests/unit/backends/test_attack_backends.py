@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ import pytest
 from restore_sdk.backends import choice
 from restore_sdk.backends.engine_file import MAGIC, BadEngineFileError, digest_of, read_engine
 from restore_sdk.backends.engine_inventory import entries, prune
+from restore_sdk.backends.engine_plan import read_plan
+from restore_sdk.backends.onnx_file import read_onnx
 from restore_sdk.backends.onnx_runtime import open_onnxruntime_rtx, open_onnxruntime_tensorrt
 from restore_sdk.backends.opening import open_backend
+from restore_sdk.backends.torch_file import read_program
 from restore_sdk.errors import DeviceUnavailableError, ModelDamagedError, OptionsError
 from restore_sdk.restorer import Restorer
 
@@ -49,6 +54,23 @@ def test_a_pipe_is_no_model(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(ModelDamagedError, match="not a regular file"):
         open_backend(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this platform has no named pipes")
+@pytest.mark.parametrize("read", [read_onnx, partial(read_plan, sha256="0" * 64), partial(read_program, sha256="0" * 64)])
+def test_no_reader_waits_for_a_pipe(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """Also where nobody has looked at the path before, as in export."""
+    pipe = tmp_path / "model.plan"
+    os.mkfifo(pipe)
+    (tmp_path / "model.plan.json").write_text('{"schema": 1, "spec": {}, "build": {"api": "tensorrt"}}', encoding="utf-8")
+    with pytest.raises(ModelDamagedError, match=r"cannot be read \(it is not a regular file\)"):
+        read(pipe)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this platform has no device without an end")
+def test_no_device_is_read_to_its_end() -> None:
+    with pytest.raises(ModelDamagedError, match="not a regular file"):
+        read_onnx(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize("spec", [None, {}, "spec"])
@@ -95,8 +117,10 @@ def test_a_cache_full_of_what_is_no_file(tmp_path: Path) -> None:
     assert found.pop(sound.name) is None
     assert set(found) == {"pipe.engine", "folder.engine", "loop.engine"}
     assert all(found.values())
-    assert {path.name for path in prune(tmp_path, 1 << 20)} == {"pipe.engine", "loop.engine"}
-    assert {path.name for path in tmp_path.iterdir()} == {sound.name, "folder.engine", "notes.txt"}
+    (tmp_path / "full.engine").mkdir()
+    (tmp_path / "full.engine" / "whose").touch()
+    assert {path.name for path in prune(tmp_path, 1 << 20)} == {"pipe.engine", "loop.engine", "folder.engine"}
+    assert {path.name for path in tmp_path.iterdir()} == {sound.name, "full.engine", "notes.txt"}
     if before:
         assert len(os.listdir("/proc/self/fd")) == before
 

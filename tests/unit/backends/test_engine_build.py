@@ -205,6 +205,17 @@ def test_minus_one_from_tensorrt_is_an_error() -> None:
     with ROUTER.writing_to(log), pytest.raises(EngineBuildError, match="refuses the optimisation profile") as caught:
         set_profile(builder, builder.create_builder_config(), InputShapes(low, high, low), log)
     assert any("MIN<=OPT<=MAX" in line for line in caught.value.log)
+    beyond = {"image": (1 << 31, 3, 128, 128)}  # more than TensorRT counts: one of its calls that raise
+    with ROUTER.writing_to(log), pytest.raises(EngineBuildError, match=r"refuses the optimisation profile \(.*inconsistent"):
+        set_profile(builder, builder.create_builder_config(), InputShapes(low, beyond, beyond), log)
+
+
+def test_a_largest_shape_that_cannot_run_is_an_error(small_model: Path, small_spec: ModelSpec) -> None:
+    """The builder only warns, and gives a plan that fails at the first such image."""
+    profile = profile_for(small_spec, maximum=(1 << 20, 1 << 20))
+    with pytest.raises(EngineBuildError, match=r"profile's max shape cannot run; pass a smaller --max or --batch") as caught:
+        build_engine(small_model.read_bytes(), small_spec, profile, RTX)
+    assert any("kMAX" in line for line in caught.value.log)
 
 
 def test_each_build_keeps_its_own_lines_while_another_builder_lives(small_spec: ModelSpec, small_model: Path) -> None:

@@ -51,9 +51,12 @@ def test_any_single_size_makes_a_profile_that_holds_it(size: tuple[int, int] | N
         ({"minimum": (64, 64), "optimum": (64, 32)}, "opt=.*at least min=.*width is 32 < 64"),
         ({"maximum": (510, 512)}, "max='510x512'.*multiples of 4 px, for example 512x512"),
         ({"minimum": (30, 32)}, "min='30x32'.*for example 32x32"),
-        ({"optimum": (0, 512)}, "integers of at least 1"),
+        ({"minimum": (64, 640), "maximum": (64, 320)}, "max='64x320'.*at least min=64x640 on every axis .width is 320 < 640"),
+        ({"optimum": (0, 512)}, "opt='0x512', expected height and width from 1 to 1048576 pixels"),
+        ({"maximum": (512, 1 << 21)}, "max='512x2097152', expected height and width from 1 to 1048576"),
         ({"optimum": (512,)}, r"opt=\(512,\), expected a \(height, width\)"),
         ({"batch": 0}, "batch=0"),
+        ({"batch": 4_000_000_000}, "batch=4000000000, expected an integer from 1 to 65536"),
         ({"batch": True}, "batch=True"),
     ],
 )

@@ -11,9 +11,8 @@ import pytest
 from played_tensorrt import PlayedDevice, PlayedTensorRT, array
 
 from restore_sdk.backends.base import DeviceBackend
-from restore_sdk.errors import (
-    BackendError,
-)
+from restore_sdk.backends.engine_options import EngineOptions
+from restore_sdk.errors import BackendError
 
 Open = Callable[..., Any]
 SaveModel = Callable[..., Path]
@@ -48,6 +47,16 @@ def test_on_callers_streams(open_played: Open, gpu: PlayedDevice, played: Played
     assert backend.report()["engine"]["contexts"] == 2 + 1
     with pytest.raises(BackendError, match="multiples of 4"):
         backend.infer_on_device(0, 0, (1, 3, 10, 8), streams[0].handle)
+
+
+def test_no_graphs_on_callers_streams(open_played: Open, gpu: PlayedDevice, played: PlayedTensorRT) -> None:
+    """The stream may be the default one, which cannot be captured."""
+    played.become_rtx()
+    backend = open_played(options=EngineOptions(api="tensorrt_rtx"))
+    batch = noise(1, 3, 8, 8)
+    backend.infer(batch)
+    on_device(backend, gpu, gpu.stream(), batch)
+    assert [context.config.cuda_graph_strategy for context in played.contexts] == ["whole graph", "disabled"]
 
 
 def test_a_stream_that_takes_over_a_context_waits(open_played: Open, gpu: PlayedDevice) -> None:

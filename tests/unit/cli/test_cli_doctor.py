@@ -84,6 +84,29 @@ def test_tiles_that_differ_are_a_finding(restore: Restore, sound_zoo: Path, monk
 
 
 @pytest.mark.parametrize(
+    ("model", "code", "says"),
+    [
+        ("nope", 4, "no model 'nope'"),
+        ("dip-denoise", 2, "a trained model: this one is fitted to each image"),
+        ("junk.onnx", 4, "cut short or not ONNX"),
+        ("junk.plan", 4, "junk.plan.json, which must lie beside it"),
+    ],
+)
+def test_a_model_that_cannot_be_tested_is_one_finding(
+    restore: Restore, sound_zoo: Path, monkeypatch: pytest.MonkeyPatch, model: str, code: int, says: str, as_json: Parse
+) -> None:
+    """And nothing else is asked of it. A plan is not sent to the CPU."""
+    monkeypatch.setattr(doctor_command, "clashes", tuple)
+    for name in ("junk.onnx", "junk.plan"):
+        Path(name).write_bytes(b"junk")
+    findings = as_json(restore("doctor", "-m", model, "--json"))
+    assert (findings["exit_code"], findings["speed"]) == (code, None)
+    (problem,) = findings["problems"]
+    assert problem.startswith("self-test: ")
+    assert says in problem
+
+
+@pytest.mark.parametrize(
     ("module", "both", "code", "says"),
     [
         ("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), 5, ""),

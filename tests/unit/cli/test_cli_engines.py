@@ -90,9 +90,25 @@ def test_verify_finds_the_damaged_one_and_prune_removes_it(restore: Restore, eng
     assert restore("engines", "verify").exit_code == 0
 
 
+def test_compiled_kernels_are_verified_and_pruned_too(restore: Restore, engines: list[Path]) -> None:
+    facts = {"kernels_of": "ab" * 32}
+    assert EngineCache(engines[0].parent).keep_kernels(facts, b"kernels") is None
+    (kernels,) = engines[0].parent.glob("*.kernels")
+    assert f"{kernels.stem[:12]} (kernels) ok" in restore("engines", "verify").stdout
+    kernels.write_bytes(kernels.read_bytes()[:-1])
+    result = restore("engines", "verify")
+    assert (result.exit_code, "(kernels) FAILED: it holds 6 of 7 bytes" in result.stdout) == (4, True)
+    assert len(restore("engines", "list").stdout.splitlines()) == 2
+    result = restore("engines", "prune")
+    assert result.stdout == f"removed      {kernels.stem[:12]} (kernels)\n"
+    assert result.stderr.startswith("0 engines removed")
+
+
 def test_prune_keeps_the_recent_within_the_limit(restore: Restore, engines: list[Path]) -> None:
     assert restore("engines", "prune", "--limit", "2000").stdout == ""
-    assert restore("engines", "prune", "--limit", "2").stdout.split() == ["removed", engines[0].stem[:12]]
+    result = restore("engines", "prune", "--limit", "2")
+    assert result.stdout.split() == ["removed", engines[0].stem[:12]]
+    assert result.stderr.startswith("1 engine removed from ")
     assert engines[1].exists()
 
 
@@ -116,7 +132,7 @@ def test_a_folder_whose_name_is_too_long(restore: Restore, monkeypatch: pytest.M
     result = restore("engines", command)
     assert result.exit_code == 2
     assert "XDG_CACHE_HOME='/aaaaaaaa" in result.stderr
-    assert "expected a folder that can be (File name too long)" in result.stderr
+    assert "expected a folder that can exist (File name too long)" in result.stderr
     assert len(result.stderr) < 200
 
 

@@ -95,5 +95,7 @@ def test_a_model_that_cannot_be_measured_is_a_problem(restore: Restore, sound_zo
     assert "problem      speed: no model 'gone'" in gone.stdout
     program = restore("doctor", "--measure", "--model", str(small_program))
     assert program.exit_code == 2
-    assert "only PyTorch runs a .pt2 file" in program.stdout
+    assert "only torch runs a .pt2 file" in program.stdout
     assert "auto         torch: it runs .pt2 files" in restore("doctor", "--model", str(small_program)).stdout
+    Path("a.plan").touch()
+    assert "auto         tensorrt: it runs .plan files" in restore("doctor", "--model", "a.plan").stdout

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore_sdk.cli.dip import FitBars, described, interruptible, kernel_of, mask_of, options_of, restore_dip
+from restore_sdk.cli.dip import FitBars, described, interruptible, kernel_of, mask_of, options_of, restore_dip, wished
 from restore_sdk.cli.dip_flags import DipFlags, StoppingChoice, WidthChoice
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
-from restore_sdk.cli.flags import Metadata, Settings
+from restore_sdk.cli.flags import Building, FinitePolicy, Metadata, Settings
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import FitProgress
 from restore_sdk.errors import RestoreWarning
@@ -23,8 +23,8 @@ SHORT = {"width": WidthChoice.DRAFT, "max_iterations": 3}
 
 
 def settings(model: str = "dip-denoise", **changes: Any) -> Settings:
-    given = {"tile": "auto", "threads": None, "metadata": Metadata.KEEP, "overwrite": False, "compare": None}
-    return Settings(model=model, backend="auto", device="cpu", **{**given, **changes})
+    given = {"tile": "auto", "threads": None, "metadata": Metadata.KEEP, "overwrite": False, "compare": None, "backend": "auto"}
+    return Settings(model=model, device="cpu", **{**given, **changes})
 
 
 @pytest.fixture
@@ -53,6 +53,8 @@ def test_flags_become_options() -> None:
 def test_a_kernel_is_text_or_an_image(tmp_path: Path) -> None:
     Image.fromarray(np.full((3, 3), 200, np.uint8)).save(tmp_path / "kernel.png")
     assert kernel_of("gaussian-blur:sigma=2") == "gaussian-blur:sigma=2"
+    with pytest.raises(UsageError, match=r"^--kernel none\.png does not exist"):
+        kernel_of("none.png")
     options = options_of(DipFlags(kernel=str(tmp_path / "kernel.png")))
     assert np.asarray(options.kernel) == pytest.approx(1 / 9)
 
@@ -197,6 +199,43 @@ def test_what_does_not_go_together_is_refused_first(
     with pytest.raises(UsageError, match=reason):
         run(photo, DipFlags(**flags), **changes)
     assert not photo.with_name("out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"backend": "openvino"}, "^--backend openvino: expected 'auto' or 'torch'"),
+        ({"tile": "exact"}, "^--tile exact: expected 'auto', the side of a tile in pixels"),
+        ({"tile": 32}, "^--tile 32: expected 96 "),
+        ({"build": Building.NEVER}, "^--build never: expected 'wait'"),
+        ({"finite": FinitePolicy.FALLBACK}, "^--finite fallback: expected 'raise'"),
+    ],
+)
+def test_flags_of_trained_models_are_wrong_usage(photo: Path, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        run(photo, DipFlags(**SHORT), **changes)
+    assert not photo.with_name("out.png").exists()
+
+
+def test_a_tile_is_a_side_in_pixels() -> None:
+    assert wished(DipOptions(seed=2), settings(tile=128, backend="torch")) == DipOptions(seed=2, tile=128)
+
+
+@pytest.mark.parametrize("name", ["photo.png", "out.png", "mask.png"])
+def test_a_trace_replaces_no_file_of_the_run(photo: Path, mask_file: Path, name: str) -> None:
+    before = {path: path.read_bytes() for path in photo.parent.iterdir()}
+    flags = DipFlags(mask=mask_file, trace=photo.with_name(name), **SHORT)
+    with pytest.raises(UsageError, match=f"^--trace .*{name} is an input or the target itself; name another file"):
+        run(photo, flags, "dip-inpaint", overwrite=True)
+    assert {path: path.read_bytes() for path in photo.parent.iterdir()} == before
+
+
+def test_the_result_does_not_replace_the_mask(photo: Path, mask_file: Path) -> None:
+    before = mask_file.read_bytes()
+    mask_file.rename(photo.with_name("out.png"))
+    with pytest.raises(UsageError, match=r"^--out is the file of --mask or --kernel"):
+        run(photo, DipFlags(mask=photo.with_name("out.png"), **SHORT), "dip-inpaint", overwrite=True)
+    assert photo.with_name("out.png").read_bytes() == before
 
 
 def test_flags_with_another_model_are_refused() -> None:

@@ -67,6 +67,8 @@ def test_operators_by_task() -> None:
     assert operator_of("dip-deblur", DipOptions(kernel=kernel)) == GivenBlur(3)
     assert operator_of("dip-deblur", DipOptions(kernel="gaussian-blur:sigma=2")).describe().startswith("gaussian-blur")
     assert [reach(operator_of("dip-deblur", DipOptions(kernel=kernel))), reach(Downsample(4)), reach(Identity())] == [1, 2, 0]
+    both = operator_of("dip-deblur", DipOptions(kernel="gaussian-blur:sigma=2+motion-blur:length=5,angle=0"))
+    assert reach(both) == 8 + 2
 
 
 def test_deblurring_applies_the_given_kernel() -> None:
@@ -79,7 +81,20 @@ def test_deblurring_applies_the_given_kernel() -> None:
 
 
 @pytest.mark.parametrize(
-    "kernel", [None, "jpeg:quality=20", "gaussian-noise:sigma=0.1", "identity", "gaussian-noise+gaussian-blur"]
+    "kernel",
+    [
+        None,
+        "jpeg:quality=20",
+        "gaussian-noise:sigma=0.1",
+        "identity",
+        "gaussian-noise+gaussian-blur",
+        "nonsense",
+        "given-blur",
+        "given-mask",
+        "downsample:factor=4",
+        "motion-blur",
+        "gaussian-blur:sigma=1..3",
+    ],
 )
 def test_kernels_that_are_none_are_refused(kernel: str | None) -> None:
     with pytest.raises(OptionsError, match="kernel"):

@@ -78,6 +78,10 @@ def test_discrepancy_is_not_fooled_by_one_low_loss() -> None:
     assert run(DiscrepancyPolicy(sigma=0.09), [seen(n, loss=loss) for n, loss in enumerate(losses, 1)])[1] == 0
 
 
+def test_discrepancy_gives_the_network_some_iterations() -> None:
+    assert run(DiscrepancyPolicy(sigma=1.0), [seen(n, loss=0.1 / n) for n in range(1, 30)]) == (10, 10)
+
+
 def test_discrepancy_that_is_never_reached_leaves_it_to_the_fallback() -> None:
     policy = DiscrepancyPolicy(sigma=0.001, fallback=HeldOutPolicy(patience=15))
     assert policy.name == "discrepancy"

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.calibration import MOST_IMAGES, calibration, texture
+from export.calibration import MOST_IMAGES, calibration, check_folder, texture
 from export.errors import ExportError
 
 
@@ -59,8 +59,17 @@ def test_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
     assert len(calibration(tmp_path, 3, 8).images) == MOST_IMAGES
 
 
+def test_where_all_are_too_small_they_are_mirrored(tmp_path: Path) -> None:
+    ramp = np.arange(0, 240, 12, dtype=np.uint8)  # 20 values
+    cv2.imwrite(str(tmp_path / "a.png"), np.tile(ramp, (30, 1)))
+    found = calibration(tmp_path, 1, 24)
+    np.testing.assert_allclose(found.images[0][0, 0, 5] * 255, [*ramp, *ramp[:-5:-1]], atol=1e-4)
+    assert found.origin.endswith(", mirrored, sigma 0, 25 and 50")
+
+
 @pytest.mark.parametrize("name", ["empty", "missing"])
 def test_a_folder_without_images_is_an_error(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ExportError, match=r"pass (another --calibration|a) folder"):
-        calibration(tmp_path / name, 3, 24)
+    for check in (lambda folder: calibration(folder, 3, 24), check_folder):
+        with pytest.raises(ExportError, match=r"pass (another --calibration|a) folder"):
+            check(tmp_path / name)

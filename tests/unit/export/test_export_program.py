@@ -37,6 +37,7 @@ def test_onnx_writes_a_model_and_says_so_in_json(tiny_run: Path, tmp_path: Path)
     report = json.loads(result.stdout)
     assert (report["spec"]["name"], report["spec"]["licence"], report["spec"]["receptive_radius"]) == ("denoise", "CC0-1.0", 31)
     assert report["size"] == target.stat().st_size
+    assert (report["command"], report["exit_code"]) == ("onnx", 0)
     assert [line.removesuffix(" ...") for line in result.stderr.splitlines()] == list(STEPS)
 
 
@@ -53,7 +54,7 @@ def test_verify_exits_with_1_where_numbers_differ(exported: Exported, tmp_path: 
     result = run("verify", exported.path, "--against", other, "--threads", 1, "--json")
     assert result.exit_code == 1
     report = json.loads(result.stdout)
-    assert report["passed"] is False
+    assert (report["command"], report["exit_code"], report["passed"]) == ("verify", 1, False)
     assert len(report["shapes"]) == 6
     assert "FAIL" in run("verify", exported.path, "--against", other, "--threads", 1).stdout
 
@@ -97,6 +98,9 @@ def test_exit_codes(arguments: tuple[str, ...], code: int, tmp_path: Path, monke
     assert result.exit_code == code
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+    told = json.loads(run(*arguments, "--json").stdout)
+    assert (told["exit_code"], told["error"]["exit_code"]) == (code, code)
+    assert told["error"]["message"]
 
 
 def test_errors_are_json_too(tmp_path: Path) -> None:

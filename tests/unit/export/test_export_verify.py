@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from tiny_checkpoint import save_tiny
 from torch import Tensor, nn
 
+from export.checkpoint import load_checkpoint
 from export.errors import DifferentNumbersError, ExportError
 from export.produce import Exported
 from export.runtime import opened
 from export.stamp import read_stamped, stamped
 from export.to_onnx import OPSETS, serialised, trace
 from export.verify import compare, shapes, verify
+from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.errors import ModelDamagedError
 from restore_sdk.spec import ModelSpec
 
@@ -97,6 +99,35 @@ def test_another_contract_is_no_comparison(exported: Exported, tiny_run: Path, t
     (tmp_path / "odd.onnx").write_bytes(stamped(content, dataclasses.replace(spec, size_multiple=8)))
     with pytest.raises(ExportError, match="'size_multiple': 8"):
         verify(tmp_path / "odd.onnx", tiny_run, threads=1)
+
+
+class Engine(FunctionBackend):
+    """Stands for a plan on its GPU: the same network, for sides of 64 to 128 pixels and single images."""
+
+    def report(self) -> dict[str, object]:
+        return {
+            **super().report(),
+            "engine": {"profile": {"min": [1, 3, 64, 64], "opt": [1, 3, 64, 64], "max": [1, 3, 128, 128]}},
+        }
+
+
+def test_a_plan_is_compared_within_its_range(exported: Exported, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control flow only: what runs here is no TensorRT. FP32 may be TF32 there, so FP16's limits hold."""
+    network = load_checkpoint(tiny_run).infer
+    engine = Engine(exported.spec, lambda batch: network(batch) + np.float32(5e-4))
+    monkeypatch.setattr("export.verify.open_tensorrt", lambda path, *, threads: engine)
+    report = verify(Path("m.plan"), tiny_run, threads=1)
+    assert {item.label: item.shape[2:] for item in report.differences} == {
+        "minimum": (64, 64),
+        "odd": (64, 68),
+        "tall": (128, 64),
+        "wide": (64, 128),
+        "large": (128, 128),
+    }
+    assert {item.shape[:2] for item in report.differences} == {(1, 3)}
+    assert (report.tolerance, report.least_psnr, report.passed) == (1e-2, 60.0, True)
+    with pytest.raises(ExportError, match="name the plan first"):
+        verify(exported.path, Path("m.plan"))
 
 
 @pytest.mark.parametrize("name", ["missing.onnx", "empty.onnx", "junk.onnx"])
