@@ -8,11 +8,12 @@ from typing import Any
 from torch import nn
 
 from training.networks.filling_unet import FillingUNet
-from training.networks.unet import ResidualUNet
+from training.networks.unet import DirectUNet, ResidualUNet
 from training.networks.unir_resnet import UnirResNet
 
 NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
     "residual_unet": ResidualUNet,
+    "direct_unet": DirectUNet,
     "filling_unet": FillingUNet,
     "unir_resnet": UnirResNet,
 }

@@ -81,6 +81,27 @@ class ResidualUNet(nn.Module):
         self.tail = conv3x3(widths[0], channels * unshuffle**2)
 
     def forward(self, y: Tensor) -> Tensor:
+        return y - self.computed(y)
+
+    def computed(self, y: Tensor) -> Tensor:
+        """f(y), of the shape of y."""
         features = self.head(nn.functional.pixel_unshuffle(y, self.unshuffle))
-        noise = nn.functional.pixel_shuffle(self.tail(self.body(features)), self.unshuffle)
-        return y - noise
+        return nn.functional.pixel_shuffle(self.tail(self.body(features)), self.unshuffle)
+
+
+class DirectUNet(ResidualUNet):
+    """restored = f(y), with f = 0 before training: no way around the network, for what is learnt from measurements alone.
+
+    A blur hides some frequencies of the image from every term that measures again. Were the input added, its noise at those
+    frequencies would stay in the image, unseen; here it enters only if it is asked for. Arguments, input and output as of
+    ResidualUNet.
+    """
+
+    def __init__(
+        self, channels: int = 3, widths: Sequence[int] = (64, 128), blocks: Sequence[int] = (1, 1), unshuffle: int = 2
+    ) -> None:
+        super().__init__(channels, widths, blocks, unshuffle)
+        nn.init.zeros_(self.tail.weight)
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.computed(y)

@@ -14,7 +14,7 @@ from training.engine.config import RunConfig, Section, TrainerConfig
 
 Variant = Literal["unir", "raw", "unpaired", "paired", "supervised"]
 WITH_CLEAN = ("unpaired", "paired", "supervised")  # variants that are given clean images
-U_NETS = ("filling_unet", "residual_unet")
+U_NETS = ("filling_unet", "direct_unet", "residual_unet")
 PRESETS: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "lite": {},
@@ -45,13 +45,14 @@ class DataConfig(Section):
 
 
 class NetworkConfig(Section):
-    """The generator: filling_unet (corruptions that lose values), residual_unet (the others) or unir_resnet (the reference's).
+    """The generator: filling_unet (corruptions that lose values), direct_unet (the others), residual_unet (adds its input, which
+    only a corruption without blur allows) or unir_resnet (the reference's).
 
     widths, blocks, unshuffle: of the U-Nets. keep_measured: of filling_unet, measured values pass through as they are.
     width, attention: of unir_resnet.
     """
 
-    kind: Literal["filling_unet", "residual_unet", "unir_resnet"] = "filling_unet"
+    kind: Literal["filling_unet", "direct_unet", "residual_unet", "unir_resnet"] = "filling_unet"
     widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(default=(64, 128), min_length=1, max_length=8)
     blocks: tuple[Annotated[int, Field(ge=0, le=256)], ...] = Field(default=(1, 1), min_length=1, max_length=8)
     unshuffle: int = Field(default=2, ge=1)
@@ -202,7 +203,7 @@ class UnirConfig(RunConfig):
 
     def _can_fill(self) -> None:
         if self.fill is None:
-            raise ValueError(f"network.kind='filling_unet', but {self.corruption!r} marks no lost values; use 'residual_unet'")
+            raise ValueError(f"network.kind='filling_unet', but {self.corruption!r} marks no lost values; use 'direct_unet'")
         if self.network.keep_measured and not only_loses(self.operator):
             raise ValueError(f"network.keep_measured=true, but {self.corruption!r} changes what it measures; set it to false")
 

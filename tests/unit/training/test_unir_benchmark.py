@@ -23,7 +23,7 @@ def words(tmp_path: Path) -> list[str]:
     np.savez(tmp_path / "data" / "cifar10" / "cifar10_subset.npz", train_images=images, test_images=images[:2])
     places = {"--data": "data", "--work": "work", "--json": "out.json"}
     flags = [word for flag, name in places.items() for word in (flag, str(tmp_path / name))]
-    return [*flags, "--steps", "1", "--widths", "4", "--test", "2", "--set", "data.batch=2", "discriminator.width=4"]
+    return [*flags, "--steps", "1", "--widths", "4", "--test", "2"]
 
 
 def measured(tmp_path: Path) -> dict[tuple[str, str], float]:
@@ -49,6 +49,15 @@ def test_rows_are_measured_one_by_one_and_kept(words: list[str], tmp_path: Path,
     assert measured(tmp_path) == after
 
 
+def test_other_settings_are_a_trial_which_says_so_and_is_not_judged(words: list[str], tmp_path: Path) -> None:
+    trial = [*words, "--corruptions", "remove-pixel", "--letters", "a", "d", "--set", "data.batch=2", "discriminator.width=4"]
+    assert unir.main(trial) == 0
+    result = read_result(tmp_path / "out.json")
+    assert len(result.rows) == 4
+    assert result.figures == []
+    assert any("data.batch=2 discriminator.width=4" in note for note in result.notes)
+
+
 def test_every_trained_row_has_a_valid_configuration(words: list[str]) -> None:
     arguments = unir.make_parser().parse_args(words)
     for corruption in unir.CORRUPTIONS:
@@ -57,6 +66,8 @@ def test_every_trained_row_has_a_valid_configuration(words: list[str]) -> None:
         assert {config.data.patch for config in configs.values()} == {32}
         assert configs["d"].loss.variant == "unir"
         assert configs["e"].loss.model_copy(update={"variant": "unir"}) == configs["d"].loss
+        assert (configs["e"].trainer, configs["e"].discriminator) == (configs["d"].trainer, configs["d"].discriminator)
+        assert configs["d"].loss.smoothness == 0
         assert (configs["f"].loss.splitting, configs["g"].loss.splitting) == (0.1, 0.1)
         assert not configs["g"].adversary
         assert configs["f"].adversary

@@ -85,7 +85,7 @@ def test_what_is_written_reads_back_equal(tmp_path: Path, overrides: tuple[str, 
         ("corruption=3", "corruption: .*string"),
         (
             "corruption=convolve-noise",
-            "network.kind='filling_unet', but 'convolve-noise' marks no lost values; use 'residual_unet'",
+            "network.kind='filling_unet', but 'convolve-noise' marks no lost values; use 'direct_unet'",
         ),
         ("corruption=gaussian-noise+remove-pixel", "network.keep_measured=true, but .* changes what it measures"),
         ("corruption=remove-pixel:rescale", "network.keep_measured=true"),

@@ -23,7 +23,7 @@ from training.unir.run import make_run
 QUICK = ExportOptions(memory_sides=(32, 48), threads=1)
 CHANGES: dict[str, dict[str, Any]] = {
     "remove-pixel:p=0.5": {},
-    "convolve-noise": {"network": {"kind": "residual_unet"}},
+    "convolve-noise": {"network": {"kind": "direct_unet"}},
     "remove-pixel:p=0.5,fill=0.5": {
         "preset": "paper",
         "network": {"kind": "unir_resnet", "width": 4, "attention": False},

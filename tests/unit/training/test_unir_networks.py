@@ -119,6 +119,16 @@ def test_both_fills_are_the_same_network() -> None:
     assert torch.allclose(black(y) + 0.5, gray(y + 0.5), atol=1e-6)
 
 
+def test_a_direct_network_begins_at_nothing_and_never_adds_its_input() -> None:
+    torch.manual_seed(0)
+    residual, direct = (build_network({"kind": kind, "widths": [4, 8]}) for kind in ("residual_unet", "direct_unet"))
+    y = torch.rand(1, 3, 8, 8)
+    assert (direct(y) == 0).all()
+    direct.load_state_dict(residual.state_dict())
+    assert not torch.equal(direct(y), y)
+    assert torch.allclose(direct(y), y - residual(y), atol=1e-6)
+
+
 def test_widths_and_blocks_go_together() -> None:
     with pytest.raises(ValueError, match="differ in length"):
         build_network({"kind": "filling_unet", "widths": [4, 8], "blocks": [1]})
@@ -134,7 +144,7 @@ def test_a_frozen_network_gets_no_gradient_and_thaws() -> None:
 
 
 def test_what_the_card_records_builds_the_network_again(tmp_path: Path) -> None:
-    for corruption, kind in [("remove-pixel:p=0.5,fill=0.5", "filling_unet"), ("convolve-noise", "residual_unet")]:
+    for corruption, kind in [("remove-pixel:p=0.5,fill=0.5", "filling_unet"), ("convolve-noise", "direct_unet")]:
         config = tiny(tmp_path, tmp_path, corruption=corruption, network={"kind": kind})
         built, again = build_generator(config), build_network(describe(config))
         assert built.state_dict().keys() == again.state_dict().keys()

@@ -103,7 +103,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "paired": {"loss": {"variant": "paired"}},
     "supervised": {"loss": {"variant": "supervised", "splitting": 0.0}},
     "splitting alone": {"loss": {"adversarial": 0.0, "remeasure": 0.0}},
-    "blur and noise": {"corruption": "convolve-noise", "network": {"kind": "residual_unet"}},
+    "blur and noise": {"corruption": "convolve-noise", "network": {"kind": "direct_unet"}},
     "bands": {"corruption": "patch-band", "loss": {"split_by": "corruption"}},
     "noise under a mask": {"corruption": "gaussian-noise+remove-pixel:p=0.5", "network": {"keep_measured": False}},
     "paper": {
