@@ -18,7 +18,7 @@ from export.verify import verify
 from restore_sdk.cli.console import errors_reported, say_json
 from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.flags import Debug, Json
-from restore_sdk.cli.main import Program
+from restore_sdk.cli.program import Program
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the numbers differ (verify) or internal error; 2 wrong usage; 3 the output cannot be written; "

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from restore_sdk import __version__
 from restore_sdk.cli.camera import camera
-from restore_sdk.cli.console import error_record, say_json
 from restore_sdk.cli.doctor import doctor
 from restore_sdk.cli.engines import engines
-from restore_sdk.cli.exit_codes import ExitCode, UsageError
+from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.image import image
 from restore_sdk.cli.models import models
+from restore_sdk.cli.program import Program
 from restore_sdk.cli.video import video
 
 EXIT_CODES = (
@@ -26,40 +23,6 @@ EXIT_CODES = (
     "another hash; 5 device, provider or extra not available; 6 some files failed, see the report; 7 out of memory; "
     "130 interrupted."
 )
-
-JSON_WANTED = "restore_sdk.json"
-REFUSED = cast("type[Exception]", typer.BadParameter.__mro__[1])  # the parser's UsageError, wherever this release of typer has it
-
-
-class Program(TyperGroup):
-    """What the parser refuses is said as JSON too where the arguments have --json. Typer says it on stderr, and exits with 2."""
-
-    def make_context(self, info_name: str | None, args: list[str], *others: Any, **more: Any) -> Any:
-        wanted = "--json" in args[: args.index("--") if "--" in args else None]
-        with refusals_told(wanted):
-            context = super().make_context(info_name, args, *others, **more)
-        context.meta[JSON_WANTED] = wanted
-        return context
-
-    def invoke(self, ctx: Any) -> Any:
-        with refusals_told(ctx.meta[JSON_WANTED]):
-            return super().invoke(ctx)
-
-
-@contextmanager
-def refusals_told(as_json: bool) -> Iterator[None]:
-    """Print the object for arguments that the parser refuses inside."""
-    try:
-        yield
-    except REFUSED as exc:
-        if as_json:
-            refusal = cast(Any, exc)
-            path, root = (refusal.ctx.command_path, refusal.ctx.find_root().command_path) if refusal.ctx else ("", "")
-            command = path.removeprefix(root).strip()
-            error = error_record(UsageError(refusal.format_message()))
-            say_json({"command": command, "exit_code": int(ExitCode.USAGE), "error": error})
-        raise
-
 
 app = typer.Typer(
     name="restore",

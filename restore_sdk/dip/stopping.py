@@ -103,9 +103,8 @@ class DiscrepancyPolicy:
         self._mean += rate * (seen.loss - self._mean)
         excess = self._mean - self._limit
         other = self._fallback.update(seen)
-        if (
-            excess <= 0 and seen.iteration >= 1 / self._rate
-        ):  # before, a sigma that is too large would stop at an untrained network
+        trained = seen.iteration >= 1 / self._rate  # or a sigma that is too large would stop at an untrained network
+        if excess <= 0 and trained:
             return Verdict(excess, is_best=True, stop=True)
         if other.stop:
             self.name = self._fallback.name
