@@ -13,7 +13,7 @@ _KEEPING, _USUAL = {_MAP: 32 << 20, _TRIM: 1 << 30}, {_MAP: 128 << 10, _TRIM: 12
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Inside, an iteration on the CPU takes a seventh less time. A setting of the whole process, so for programs only; it does
+    """Inside, an iteration on the CPU spends no time on such pages. A setting of the whole process, so for programs only; it does
     nothing where the C library is not glibc."""
     _set(_KEEPING)
     try:
