@@ -17,23 +17,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from rich.table import Table
 
 from benchmarks.arguments import Findings, exit_with, finish, parser, positive, wide_console
 from benchmarks.dip_cases import CASES, Case, Trial, is_here, open_trial
 from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer
-from benchmarks.images import DEFAULT_DATA
+from benchmarks.images import DEFAULT_DATA, FloatPixels
 from benchmarks.machine import host_facts
 from benchmarks.peers.deep_image_prior import is_installed
 from benchmarks.schema import Model, QualityRow
+from benchmarks.strips import as_bytes, write_strip
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import FitProgress
 
 METHODS = ("opencv", "ours", "deepinv")
 SECONDS_BETWEEN_LINES = 30.0
 LEAST_SIDE = 32  # pixels
-LEDGER = Path("out/benchmarks/dip.jsonl")
+LEDGER, STRIPS = Path("out/benchmarks/dip.jsonl"), Path("out/benchmarks/dip")
 Work = tuple[Case, int, str]
 
 
@@ -98,8 +101,18 @@ def run_one(trial: Trial, seed: int, method: str, arguments: argparse.Namespace)
     options = DipOptions(width=arguments.width, stopping=arguments.stopping, seed=seed, max_iterations=arguments.max_iterations)
     if method == "ours":
         how = {"device": arguments.device, "every": arguments.every, "beyond": arguments.beyond}
-        return run_ours(trial, options, **how, on_progress=spoken())
+        rows, result = run_ours(trial, options, **how, on_progress=spoken())
+        draw(arguments.strips / f"{trial.case.name}-{seed}.png", trial, result)
+        return rows
     return run_peer(trial, options, arguments.peer_iterations, arguments.every)
+
+
+def draw(path: Path, trial: Trial, result: FloatPixels) -> None:
+    """As measured | OpenCV's | ours at its own stop | the truth."""
+    height, width = trial.clean.shape[:2]
+    measured = cv2.resize(trial.measured, (width, height), interpolation=cv2.INTER_NEAREST)
+    shown = (np.asarray(measured, np.float32), trial.opencv()[1], result, trial.clean)
+    write_strip(path, [[as_bytes(pixels) for pixels in shown]], "--strips")
 
 
 def spoken() -> Callable[[FitProgress], None]:
@@ -217,6 +230,13 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--limit", type=positive, metavar="N", help="measure at most N pieces that are not kept yet, then show the table")
     add("--ledger", type=Path, default=LEDGER, metavar="FILE", help="where finished rows are kept")
+    add(
+        "--strips",
+        type=Path,
+        default=STRIPS,
+        metavar="DIR",
+        help="for measured | OpenCV | ours | truth, a picture of each fit of ours",
+    )
     add("--device", default="cpu", help="of our loop: auto, cpu or cuda")
     return options.parse_args(words)
 

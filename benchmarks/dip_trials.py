@@ -85,8 +85,10 @@ class Watched:
         self._scoring += self._clock() - began
 
 
-def run_ours(trial: Trial, options: DipOptions, *, device: str, every: int, beyond: int, on_progress: Told) -> list[Row]:
-    """Both rows of one fit, to the end of its iterations or `beyond` its peak."""
+def run_ours(
+    trial: Trial, options: DipOptions, *, device: str, every: int, beyond: int, on_progress: Told
+) -> tuple[list[Row], FloatPixels]:
+    """Both rows of one fit, to the end of its iterations or `beyond` its peak, and what the automatic stop gives."""
     task = trial.case.task
     chosen = replace(options, stopping=chosen_stopping(task, options), scale=SCALE)
     preset, problem = chosen_preset(task, chosen), posed(trial, chosen)
@@ -98,8 +100,8 @@ def run_ours(trial: Trial, options: DipOptions, *, device: str, every: int, beyo
     return rows_of(watched, trial, chosen)
 
 
-def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> list[Row]:
-    """What was watched as rows."""
+def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> tuple[list[Row], FloatPixels]:
+    """What was watched as rows, and the result."""
     if watched.peak is None or watched.chosen is None:
         raise ValueError("nothing was scored; pass an --every below --max-iterations")
     found, iteration, seconds, image = watched.peak
@@ -124,7 +126,7 @@ def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> list[Row]:
         stop=stop,
         **common,  # type: ignore[arg-type]
     )
-    return [oracle, automatic]
+    return [oracle, automatic], trial.finished(result)
 
 
 def run_opencv(trial: Trial, seed: int) -> list[Row]:

@@ -23,11 +23,14 @@ from benchmarks.metrics import psnr, ssim
 from benchmarks.models import find_onnx, model_facts
 from benchmarks.peers.inpainting import RADIUS
 from benchmarks.schema import QualityRow
+from benchmarks.strips import write_strip
 from restore_sdk.restorer import Restorer
 
 Fill = Callable[[BytePixels, NDArray[np.bool_]], BytePixels]  # picture, True where a pixel is lost
 SEED = 2_000_003
 SHARES = (0.5, 0.7, 0.9, 0.95)
+DRAWN_SET, DRAWN_INDEX, DRAWN_SHARES = "kodak24", 3, (0.5, 0.9, 0.95)  # of --picture: a branch of blossoms
+DRAWN = slice(100, 356)  # rows and columns
 
 
 def lose(picture: BytePixels, share: float, index: int) -> tuple[BytePixels, NDArray[np.bool_]]:
@@ -82,6 +85,19 @@ def gains(rows: Sequence[QualityRow], ours: str, findings: Findings) -> None:
         findings.add(f"{label}_over_opencv", round(own - best, 3), "dB")
 
 
+def draw(path: Path, data: Path, methods: Mapping[str, Fill]) -> None:
+    """The centre of one picture for some shares: lost, filled by each of the methods, and as it was."""
+    sample = find_samples(DRAWN_SET, data)[DRAWN_INDEX]
+    if sample.clean is None:
+        raise ValueError(f"{DRAWN_SET} has no clean pictures")
+    clean, rows = read_pixels(sample.clean), []
+    for share in DRAWN_SHARES:
+        given, lost = lose(clean, share, sample.index)
+        shown = (given, *(fill(given, lost) for fill in methods.values()), clean)
+        rows.append([picture[DRAWN, DRAWN] for picture in shown])
+    write_strip(path, rows, "--picture")
+
+
 def main(words: Sequence[str] | None = None) -> int:
     options = parser(__doc__.partition("\n")[0] if __doc__ else None)
     options.set_defaults(model="unmask")
@@ -89,6 +105,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options.add_argument("--sets", nargs="+", default=["cbsd68", "kodak24"])
     options.add_argument("--shares", nargs="+", type=float, default=list(SHARES), help="of the pixels that are lost")
     options.add_argument("--limit", type=positive, help="pictures of each set; all by default")
+    options.add_argument("--picture", type=Path, metavar="FILE", help=f"also draw what is made of a picture of {DRAWN_SET}")
     arguments = options.parse_args(words)
     findings, path = Findings(settings={"shares": arguments.shares}), find_onnx(arguments.model)
     with Restorer(arguments.model, device="cpu", threads=arguments.threads) as restorer:
@@ -103,6 +120,8 @@ def main(words: Sequence[str] | None = None) -> int:
             samples = evenly(find_samples(name, arguments.data), arguments.limit)
             for share in arguments.shares if samples else ():
                 findings.rows += measure(name, share, samples, methods)
+        if arguments.picture and find_samples(DRAWN_SET, arguments.data):
+            draw(arguments.picture, arguments.data, {name: methods[name] for name in ("OpenCV inpaint, Telea", ours)})
     gains([row for row in findings.rows if isinstance(row, QualityRow)], ours, findings)
     return finish("filling", arguments, findings, host_facts(arguments.threads), model_facts(path))
 

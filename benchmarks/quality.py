@@ -24,6 +24,7 @@ from benchmarks.models import find_onnx, is_checkpoint, model_facts, open_checkp
 from benchmarks.peers.classical import available_baselines, missing_baselines
 from benchmarks.schema import Model
 from benchmarks.scores import MODEL, NOISY, SUPERVISED, Score, SetScores, quality_table
+from benchmarks.strips import write_strip
 from restore_sdk.restorer import Restorer
 
 Method = Callable[[FloatPixels, float], FloatPixels]  # noisy image and sigma (0-255 scale) -> restored
@@ -69,13 +70,10 @@ def restoring(restorer: Restorer) -> Method:
 
 def write_strips(name: str, samples: Sequence[Sample], restorer: Restorer, folder: Path) -> int:
     """Before | after PNGs of a set without a reference, for the eye. Returns how many."""
-    folder.mkdir(parents=True, exist_ok=True)
     for sample in samples:
         path = _present(sample.noisy)
         noisy = read_pixels(path, gray=SETS[name].gray)
-        strip = np.hstack([noisy, restorer.restore(noisy)])
-        if not cv2.imwrite(str(folder / f"{path.stem}.png"), cv2.cvtColor(strip, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"cannot write {path.stem}.png into {folder}; pass --strips with a folder that can be written")
+        write_strip(folder / f"{path.stem}.png", [[noisy, np.asarray(restorer.restore(noisy), np.uint8)]], "--strips")
     return len(samples)
 
 

@@ -36,7 +36,8 @@ class DipOptions:
     max_iterations  budget of one fit, or of one group of tiles
     max_seconds     budget of the whole image; what is best by then is the result
     patience        iterations without a better score before a fit stops
-    held_out        share of the measured values that never enter the loss, where stopping is "held-out"
+    held_out        share of the measured values that never enter the loss, where stopping is "held-out"; with a mask of holes
+                    these are discs as deep as the holes
     scale           of "dip-super-resolve": 2, 4 or 8
     kernel          of "dip-deblur": rows of an odd square kernel, or "gaussian-blur:sigma=2",
                     "motion-blur:length=9,angle=30" (of fixed values; joined by +)

@@ -24,6 +24,7 @@ from restore_sdk.degradations import (
     seeded,
     stack_thetas,
 )
+from restore_sdk.dip.held_out import held_out
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.errors import OptionsError
 from restore_sdk.options import DipTask
@@ -109,7 +110,7 @@ def pose(
     whole = torch.ones((height, width), dtype=torch.bool)
     keep = whole if known is None else known
     usable = keep & (whole if trusted is None else trusted)
-    held = _held_out(usable, options, index)
+    held = _held_out(usable, keep, options, index)
     theta = _theta(operator, options, sought, keep)
     return Problem(operator, theta, torch.where(keep, measured, 0.0), (usable & ~held)[None, None], held[None, None])
 
@@ -149,12 +150,11 @@ def _theta(operator: Operator, options: DipOptions, sought: Tensor, keep: Tensor
     return operator.sample_theta(sought, seeded(options.seed))
 
 
-def _held_out(usable: Tensor, options: DipOptions, index: int) -> Tensor:
+def _held_out(usable: Tensor, known: Tensor, options: DipOptions, index: int) -> Tensor:
     """A share of the usable pixels at random; none unless the policy looks at them."""
     if options.stopping != "held-out":
         return torch.zeros_like(usable)
-    scores = torch.rand(usable.shape, generator=seeded(options.seed, _HELD_OUT_STREAM, index))
-    return usable & (scores < options.held_out)
+    return held_out(usable, known, options.held_out, seeded(options.seed, _HELD_OUT_STREAM, index))
 
 
 def _mean(squared: Tensor, where: Tensor) -> Tensor:

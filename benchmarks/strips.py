@@ -1,0 +1,26 @@
+"""Pictures side by side, for the eye."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.images import BytePixels, FloatPixels
+
+JPEG_QUALITY = 88
+
+
+def write_strip(path: Path, rows: Sequence[Sequence[BytePixels]], option: str) -> None:
+    """(H, W, 3) RGB pictures of one size, row by row. `option` is what named the place, for the OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = np.vstack([np.hstack(row) for row in rows])
+    if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+        raise OSError(f"cannot write {path.name} into {path.parent}; pass {option} with a place that can be written")
+
+
+def as_bytes(pixels: FloatPixels) -> BytePixels:
+    """[0, 1] as 0..255."""
+    return np.asarray(np.rint(np.clip(pixels, 0, 1) * 255), np.uint8)
