@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk.backends.signature import check_threads
 from restore_sdk.dip.masks import checked_mask
 from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip.results import DipImage
 from restore_sdk.dip.wishes import with_wishes
+from restore_sdk.dip_frames import FrameFits
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.extras import require
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 Image: TypeAlias = NDArray[Any]
 TileCallback: TypeAlias = Callable[[int, int], None]  # (tiles done, tiles in all)
 
-SCENE_SIDE = 32  # pixels of the thumbnail that scenes are told apart by
-SCENE_CHANGE = 0.12  # mean difference of two thumbnails, white = 1
 _CALLBACKS = {"on_tile": "(tiles done, tiles in all)", "on_progress": "a FitProgress", "cancelled": "nothing"}
 _SPEC_TASKS = {
     "dip-denoise": "denoise",
@@ -38,20 +37,6 @@ _SPEC_TASKS = {
     "dip-super-resolve": "super_resolve",
     "dip-deblur": "restore",
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class DipImage:
-    """A restored image with what is known of it.
-
-    image        like the one that was given, `scale` times as large
-    uncertainty  (H, W) float32, standard deviation of the network's answers at each pixel, white = 1
-    outcome      iterations, why they ended, trajectory, and the planes themselves
-    """
-
-    image: Image
-    uncertainty: NDArray[np.float32]
-    outcome: DipOutcome
 
 
 class DipImages:
@@ -120,32 +105,25 @@ class DipImages:
 
         The network answers in [0, 1], so values of floats outside come back inside. Raises ImageError, MaskError, BackendError.
         """
-        return self._fit(image, mask, order=order, clip=clip, watch=(on_tile, on_progress, cancelled))[0]
+        return self.fit(image, mask, order=order, clip=clip, watch=(on_tile, on_progress, cancelled))[0]
 
     def frames(
-        self, frames: Iterable[Image], *, order: ChannelOrder = "rgb", cancelled: Cancelled | None = None
+        self,
+        frames: Iterable[Image],
+        mask: NDArray[Any] | None = None,
+        *,
+        order: ChannelOrder = "rgb",
+        cancelled: Cancelled | None = None,
     ) -> Iterator[DipImage]:
-        """Restore the frames of a video in their order.
+        """Restore the frames of a video in their order, each from the weights of the one before it: see FrameFits."""
+        fits = self.in_sequence(mask)
+        return (fits.fitted(frame, order=order, cancelled=cancelled) for frame in frames)
 
-        A frame starts from the weights of the one before it and takes at most options.warm iterations; one of another size, or
-        of another scene, starts anew.
-        """
-        budget = min(self._options.warm, self._options.max_iterations or self._options.warm)
-        warm = dataclasses.replace(self._options, max_iterations=budget, coarse=0)
-        weights: list[Any] | None = None
-        before: NDArray[np.float32] | None = None
-        shape: tuple[int, ...] = ()
-        for frame in frames:
-            here = thumbnail(frame)
-            if before is None or shape != frame.shape or scene_changed(before, here):
-                weights = None
-            watch = None, None, cancelled
-            options = self._options if weights is None else warm
-            restored, weights = self._fit(
-                frame, None, order=order, clip=True, watch=watch, options=options, start=weights, warm=True
-            )
-            before, shape = here, frame.shape
-            yield restored
+    def in_sequence(self, mask: NDArray[Any] | None = None, *, order: ChannelOrder = "rgb", clip: bool = True) -> FrameFits:
+        """What restores the frames of one video. Raises MaskError."""
+        if mask is not None and self._task != "dip-inpaint":
+            raise self._no_mask()
+        return FrameFits(self, self._options, mask=mask, order=order, clip=clip)
 
     def plan(self, height: int, width: int) -> TilePlan:
         """The tiles of an image, each up to the middle of what it shares with its neighbour."""
@@ -175,18 +153,20 @@ class DipImages:
     def close(self) -> None:
         """Nothing is held between images."""
 
-    def _fit(
+    def fit(
         self,
         image: Image,
-        mask: NDArray[Any] | None,
+        mask: NDArray[Any] | None = None,
         *,
         order: ChannelOrder,
         clip: bool,
         watch: tuple[TileCallback | None, ProgressCallback | None, Cancelled | None],
         options: DipOptions | None = None,
         start: list[Any] | None = None,
-        warm: bool = False,
+        keep: bool = False,
     ) -> tuple[DipImage, list[Any] | None]:
+        """restore() from the weights `start`, with other options; with `keep` also the weights of the result, one list for each
+        tile. watch: on_tile, on_progress, cancelled."""
         from restore_sdk.dip.engine import Watch, never, restore_planes  # noqa: PLC0415 loads PyTorch
 
         for name, callback, arguments in zip(_CALLBACKS, watch, _CALLBACKS.values(), strict=True):
@@ -201,20 +181,23 @@ class DipImages:
             options or self._options,
             known=None if fill is None else ~fill,
             device=self._device,
-            watch=Watch(None if watch[:2] == (None, None) else told, watch[2] or never, warm),
+            watch=Watch(None if watch[:2] == (None, None) else told, watch[2] or never, keep),
             start=start,
         )
         self._last = outcome
         told.tiles(len(outcome.fits), len(outcome.fits))
-        weights = [fit.weights for fit in outcome.fits] if warm else None
+        weights = [fit.weights for fit in outcome.fits] if keep else None
         return self._finished(image, layout, outcome, fill, clip), weights if weights and all(weights) else None
 
     def _fill(self, mask: NDArray[Any] | None, layout: Layout) -> NDArray[np.bool_] | None:
         if self._task == "dip-inpaint":
             return checked_mask(mask, (layout.height, layout.width))
         if mask is not None:
-            raise MaskError(f"{self._task!r} takes no mask; leave it out, or use 'dip-inpaint'")
+            raise self._no_mask()
         return None
+
+    def _no_mask(self) -> MaskError:
+        return MaskError(f"{self._task!r} takes no mask; leave it out, or use 'dip-inpaint'")
 
     def _finished(
         self, image: Image, layout: Layout, outcome: DipOutcome, fill: NDArray[np.bool_] | None, clip: bool
@@ -226,19 +209,6 @@ class DipImages:
         if fill is not None:
             restored[~fill] = image[~fill]
         return DipImage(restored, np.sqrt(outcome.variance.mean(0)), outcome)
-
-
-def thumbnail(image: Image) -> NDArray[np.float32]:
-    """Gray (SCENE_SIDE, SCENE_SIDE) means of an image, white = 1."""
-    layout = inspect(image)
-    planes = read_tile(image, layout, slice(0, layout.height), slice(0, layout.width), channels=1 if layout.is_gray else 3)
-    small = cv2.resize(planes[0].mean(0), (SCENE_SIDE, SCENE_SIDE), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32)
-
-
-def scene_changed(before: NDArray[np.float32], here: NDArray[np.float32]) -> bool:
-    """Whether two thumbnails show different scenes."""
-    return float(np.abs(before - here).mean()) > SCENE_CHANGE
 
 
 class _Told:

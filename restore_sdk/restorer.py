@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from restore_sdk.backends.base import Backend
     from restore_sdk.backends.wishes import Build, Finite, OnProgress
     from restore_sdk.dip.options import DipOptions
+    from restore_sdk.dip_frames import FrameFits
     from restore_sdk.image_files import FileReport, MetadataChoice
     from restore_sdk.options import TileChoice, TileOptions
     from restore_sdk.stream.frames import FrameStream, Policy
@@ -78,9 +79,8 @@ class Restorer:
         if channel_order not in get_args(ChannelOrder):
             raise OptionsError("channel_order", channel_order, "'rgb' or 'bgr'")
         self._tile, self._order, self._clip = tile_options(tile), channel_order, checked_clip(clip)
-        place = {"backend": backend, "device": device, "threads": threads}
         wishes = {"tile": tile, "build": build, "finite": finite, "on_progress": on_progress, "dip": dip}
-        opened = open_model(model, place, wishes)
+        opened = open_model(model, {"backend": backend, "device": device, "threads": threads}, wishes)
         self._backend: Backend | None = opened.backend
         self._owned, self._dip = opened.owned, opened.fits
         self._spec = opened.backend.spec
@@ -211,21 +211,26 @@ class Restorer:
         max_age  seconds, with a policy that drops: older frames are dropped
         reuse    take over tiles that are the same as in the frame before, to the last value; `record.reused` is their share
 
-        Frames come out in order. What a stage raises ends the stream and comes out once, as StreamError with the frame's number.
-        Raises OptionsError, RestorerClosedError.
+        Frames come out in order; what a stage raises ends the stream as a StreamError. Raises OptionsError, RestorerClosedError.
         """
         from restore_sdk.stream.frames import stream_frames  # noqa: PLC0415 what only streams need is loaded here
 
-        self._opened()
-        inner, tiles = self.reusing() if reuse else (self, None)
-        return stream_frames(inner.restore, frames, workers=workers, queue=queue, policy=policy, max_age=max_age, reuse=tiles)
+        inner, tiles = self.in_sequence(workers=workers, reuse=reuse)
+        how: Any = {"workers": workers, "queue": queue, "policy": policy, "max_age": max_age}
+        return stream_frames(inner.restore, frames, reuse=tiles, interrupt=getattr(inner, "cancel", None), **how)
 
-    def reusing(self) -> tuple[Restorer, ReusedTiles]:
-        """A Restorer like this one that takes over the tiles which are the same as in the frame before, and what counts them: the
-        `reuse` of stream_frames() and restore_video(). Both work until this one is closed. Raises RestorerClosedError."""
-        from restore_sdk.stream.reuse import ReusedTiles  # noqa: PLC0415
+    def in_sequence(self, *, workers: int = 1, reuse: bool = False) -> tuple[Restorer | FrameFits, ReusedTiles | None]:
+        """What restores the frames of one video: this, or with `reuse` one like it that takes over the tiles that are as in the
+        frame before, and what counts them: the `reuse` of stream_frames() and restore_video(). Fits of "dip-..." start from the
+        weights of the one before, with one worker and no `reuse`. Both work until this is closed. Raises as stream()."""
+        backend = self._opened()
+        if self._dip is not None:
+            return self._dip.in_sequence(order=self._order, clip=self._clip).in_sequence(workers=workers, reuse=reuse)
+        if not reuse:
+            return self, None
+        from restore_sdk.stream.reuse import ReusedTiles  # noqa: PLC0415 what only streams need is loaded here
 
-        tiles = ReusedTiles(self._opened())
+        tiles = ReusedTiles(backend)
         return Restorer(tiles, tile=self._tile, channel_order=self._order, clip=self._clip), tiles
 
     def warm_up(self, shape: tuple[int, int] = (256, 256)) -> None:

@@ -27,8 +27,9 @@ from restore_sdk.cli.flags import Settings, check_picture
 from restore_sdk.cli.sources import Job, Work, plan_work
 from restore_sdk.dip.masks import MOST_FILLED, MaskWarning
 from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip.results import DipImage
 from restore_sdk.dip.wishes import with_wishes
-from restore_sdk.dip_images import DipImage, DipImages
+from restore_sdk.dip_images import DipImages
 from restore_sdk.errors import OptionsError, RestoreWarning
 from restore_sdk.image.atomic import check_target, write_atomically
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
@@ -67,7 +68,7 @@ def options_of(flags: DipFlags) -> DipOptions:
         "stopping": flags.stopping and flags.stopping.value,
         "kernel": None if flags.kernel is None else kernel_of(flags.kernel),
         "sigma": None if flags.sigma is None else flags.sigma / WHITE,
-        **{name: getattr(flags, name) for name in ("scale", "max_iterations", "max_seconds", "seed")},
+        **{name: getattr(flags, name) for name in ("scale", "max_iterations", "max_seconds", "seed", "warm")},
     }
     return DipOptions(**{name: value for name, value in given.items() if value is not None})
 

@@ -1,4 +1,4 @@
-"""Flags of `restore image` that only the per-image fits dip-... look at."""
+"""Flags of `restore image` and `restore video` that only the per-image fits dip-... look at."""
 
 from __future__ import annotations
 
@@ -70,6 +70,10 @@ MaxSeconds: TypeAlias = Annotated[
     float | None,
     typer.Option("--max-seconds", min=0, help="Budget of an image; the best by then is written.", rich_help_panel=PANEL),
 ]
+Warm: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--warm", min=1, help="Budget of a frame that starts from the one before it; 200.", rich_help_panel=PANEL),
+]
 Seed: TypeAlias = Annotated[int | None, typer.Option("--seed", min=0, help="Of all random numbers; 0.", rich_help_panel=PANEL)]
 TraceFile: TypeAlias = Annotated[
     Path | None,
@@ -106,6 +110,7 @@ class DipFlags:
     max_iterations: int | None = None
     max_seconds: float | None = None
     seed: int | None = None
+    warm: int | None = None
     trace: Path | None = None
 
     def given(self) -> list[str]:

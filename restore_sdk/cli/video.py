@@ -6,12 +6,15 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from restore_sdk.cli import dip_flags
 from restore_sdk.cli.console import complain, error_record, errors_reported, note, say, say_json, stderr_console
 from restore_sdk.cli.exit_codes import UsageError, exit_code
 from restore_sdk.cli.flags import Debug, Json
@@ -21,7 +24,8 @@ from restore_sdk.options import MOST_WORKERS
 
 if TYPE_CHECKING:
     from restore_sdk.stream.errors import StreamError
-    from restore_sdk.stream.video import Progress, VideoReport
+    from restore_sdk.stream.reuse import ReusedTiles
+    from restore_sdk.stream.video import Progress, Restores, VideoReport
 
 PIPE = "-"
 SECONDS_BETWEEN_NOTES = 10.0  # where stderr is no terminal
@@ -66,13 +70,23 @@ def video(
     workers: Workers = 1,
     overwrite: Overwrite = False,
     threads: Threads = None,
+    mask: dip_flags.MaskFile = None,
+    invert_mask: dip_flags.InvertMask = False,
+    kernel: dip_flags.KernelText = None,
+    sigma: dip_flags.Sigma = None,
+    scale: dip_flags.ScaleFactor = None,
+    width: dip_flags.WidthFlag = None,
+    stopping: dip_flags.StoppingFlag = None,
+    max_iterations: dip_flags.MaxIterations = None,
+    max_seconds: dip_flags.MaxSeconds = None,
+    warm: dip_flags.Warm = None,
+    seed: dip_flags.Seed = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Restore a video; times, audio, subtitles, chapters and colour tags are kept."""
     with errors_reported("video", as_json=as_json, debug=debug, report=None):
-        from restore_sdk.restorer import Restorer  # noqa: PLC0415 loads numpy and OpenCV
-        from restore_sdk.stream.errors import ContainerError, StreamError  # noqa: PLC0415
+        from restore_sdk.stream.errors import ContainerError, StreamError  # noqa: PLC0415 loads numpy and OpenCV
         from restore_sdk.stream.video import restore_video  # noqa: PLC0415
         from restore_sdk.stream.video_options import VideoOptions  # noqa: PLC0415
 
@@ -91,11 +105,13 @@ def video(
             overwrite=overwrite,
             workers=workers,
         )
-        restorer = Restorer(model, backend=backend, device=device, tile=tile_choice(tile), threads=threads)
+        place = {"backend": backend, "device": device, "tile": tile_choice(tile), "threads": threads}
+        budget = {"max_iterations": max_iterations, "max_seconds": max_seconds, "seed": seed, "warm": warm}
+        shape = {"mask": mask, "kernel": kernel, "sigma": sigma, "scale": scale, "width": width, "stopping": stopping}
+        flags = dip_flags.DipFlags(invert_mask=invert_mask or None, **shape, **budget)  # type: ignore[arg-type]
         progress = PictureProgress(_shown(source), silent=as_json, resumes=resume)
         try:
-            with restorer, progress:
-                runs, tiles = restorer.reusing() if reuse else (restorer, None)
+            with opened(model, place, flags, reuse=reuse) as (runs, tiles), progress:
                 report = restore_video(runs, source, out, options, reuse=tiles, on_progress=progress.update)
                 runtime = runs.report()
         except KeyboardInterrupt:
@@ -105,6 +121,26 @@ def video(
         except StreamError as exc:
             raise typer.Exit(_report_failure(exc, as_json=as_json, debug=debug)) from None
         _say_report(report, runtime, as_json=as_json)
+
+
+@contextmanager
+def opened(
+    model: str, place: Mapping[str, Any], flags: dip_flags.DipFlags, *, reuse: bool
+) -> Iterator[tuple[Restores, ReusedTiles | None]]:
+    """What restores the pictures, and what counts the tiles taken over. Raises UsageError, and what opening the model raises."""
+    if model.startswith("dip-"):
+        from restore_sdk.cli.dip_video import frame_fits  # noqa: PLC0415 what only fits need
+
+        if reuse:
+            raise UsageError("--reuse: not with -m dip-..., whose tiles are fits of their own; leave it out")
+        with frame_fits(model, place, flags) as fits:
+            yield fits, None
+        return
+    from restore_sdk.restorer import Restorer  # noqa: PLC0415 loads numpy and OpenCV
+
+    flags.check_unused(model)
+    with Restorer(model, **place) as restorer:
+        yield restorer.in_sequence(reuse=reuse)
 
 
 def refuse_existing(out: str) -> None:
@@ -185,7 +221,7 @@ def _report_failure(error: StreamError, *, as_json: bool, debug: bool) -> int:
     return code
 
 
-def _say_report(report: VideoReport, runtime: dict[str, object], *, as_json: bool) -> None:
+def _say_report(report: VideoReport, runtime: Mapping[str, object], *, as_json: bool) -> None:
     for notice in report.notices:
         note(f"{_shown(str(report.source))}: {notice}")
     if as_json:

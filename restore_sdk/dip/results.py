@@ -127,3 +127,17 @@ class DipOutcome:
             "mean_deviation": float(np.sqrt(self.variance.mean())),
             "fits": [fit.report() for fit in self.fits],
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DipImage:
+    """A restored image with what is known of it.
+
+    image        like the one that was given, `scale` times as large
+    uncertainty  (H, W) float32, standard deviation of the network's answers at each pixel, white = 1
+    outcome      iterations, why they ended, trajectory, and the planes themselves
+    """
+
+    image: NDArray[Any]
+    uncertainty: NDArray[np.float32]
+    outcome: DipOutcome

@@ -62,6 +62,7 @@ def stream_frames(
     policy: Policy = "block",
     max_age: float | None = None,
     reuse: Reuse | None = None,
+    interrupt: Callable[[], object] | None = None,
 ) -> FrameStream[Restored]:
     """Restore `frames` in threads of their own; iterate over what is returned, best inside a `with`.
 
@@ -74,6 +75,7 @@ def stream_frames(
     max_age  seconds since a frame was read, with a policy that drops: older ones are dropped before they are restored, and
              finished ones when the consumer comes for them. A frame that the consumer was waiting for is never too old
     reuse    counts the tiles that were taken over
+    interrupt  called when the stream is closed, on the thread that closes it: cuts short what `restore` is at
 
     Frames come out in order. Nothing starts before the first one is asked for. Whatever a stage raises ends the stream and is
     raised once, as a StreamError with the frame's number, after the frames before it. Raises OptionsError, with the first frame
@@ -91,14 +93,17 @@ def stream_frames(
     )
     targets: list[Callable[[], None]] = [lambda: _read(line, frames)]
     targets += [lambda: _work(line, restore, reuse)] * workers
-    return FrameStream(line, [threading.Thread(target=target, name="restore-stream", daemon=True) for target in targets])
+    threads = [threading.Thread(target=target, name="restore-stream", daemon=True) for target in targets]
+    return FrameStream(line, threads, interrupt)
 
 
 class FrameStream(Generic[Restored]):
     """The restored frames of one stream: an iterator for one consumer, and a context manager."""
 
-    def __init__(self, line: Line[Any, Restored], threads: list[threading.Thread]) -> None:
-        self._line, self._threads = line, threads
+    def __init__(
+        self, line: Line[Any, Restored], threads: list[threading.Thread], interrupt: Callable[[], object] | None = None
+    ) -> None:
+        self._line, self._threads, self._interrupt = line, threads, interrupt
         self._started = self._closed = False
         self._record: FrameRecord | None = None
         self._release = weakref.finalize(self, line.stop)  # a stream that is forgotten half-way stops its threads
@@ -131,6 +136,8 @@ class FrameStream(Generic[Restored]):
         """End every thread, waiting for the frame that each has in hand; a second call does nothing."""
         self._closed = True
         self._release()
+        if self._interrupt is not None:
+            self._interrupt()
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():  # else it was never started
                 thread.join()

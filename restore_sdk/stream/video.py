@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,15 @@ class Restores(Protocol):
 
     def report(self) -> Mapping[str, object]:
         """What really runs."""
+        ...
+
+
+@runtime_checkable
+class RestoresInSequence(Protocol):
+    """What has something of its own for the pictures of one video, in their order: Restorer and FrameFits."""
+
+    def in_sequence(self, *, workers: int) -> tuple[Restores, Any]:
+        """Raises OptionsError where so many workers cannot be."""
         ...
 
 
@@ -92,6 +101,7 @@ def restore_video(
     packet), colour tags, bits, chroma format where the encoder has it, size, shape of the pixels. Inside, the pixels are float
     RGB as the source's matrix says. The target appears when it is complete; interrupted work stays beside it for `resume`.
 
+    restorer     a Restorer, what its in_sequence() gives, or a FrameFits ("dip-..." with a mask)
     reuse        the ReusedTiles that `restorer` runs on
     on_progress  called after each picture
 
@@ -100,6 +110,8 @@ def restore_video(
     """
     options, started = options or VideoOptions(), time.perf_counter()
     read_from, write_to = _checked_paths(source, target, options)
+    if isinstance(restorer, RestoresInSequence):
+        restorer, _ = restorer.in_sequence(workers=options.workers)
     with VideoSource(read_from, decoder=options.decoder) as reader:
         order = Order(reader, restorer.spec, restorer.report(), options, Cut.of(reader.facts, options))
         job = open_job(order, write_to)
@@ -149,7 +161,8 @@ def _restore_pictures(
         return restorer.restore(pixels, channel_order="rgb", clip=True)
 
     total, count, began = order.cut.frames(order.facts), 0, time.perf_counter()
-    with stream_frames(restore, read(), workers=order.options.workers, queue=order.options.queue, reuse=reuse) as restored:
+    how: Any = {"workers": order.options.workers, "queue": order.options.queue, "reuse": reuse}
+    with stream_frames(restore, read(), interrupt=getattr(restorer, "cancel", None), **how) as restored:
         try:
             for pixels in restored:
                 job.sink.add(pixels, *times.popleft())

@@ -16,13 +16,14 @@ HEIGHT = {
     **dict.fromkeys(("spec", "options", "extras"), 1),
     **dict.fromkeys(("cuda", "degradations"), 2),
     **dict.fromkeys(("backends", "dip", "tiling", "image", "zoo"), 3),
-    **dict.fromkeys(("host_images", "device_images", "dip_images", "stream"), 4),
-    **dict.fromkeys(("image_files", "gigapixel_cells", "model_opening"), 5),
-    "gigapixel": 6,
-    "restorer": 7,
-    "": 8,
-    **dict.fromkeys(("cli", "serve", "cluster"), 9),
-    "__main__": 10,
+    **dict.fromkeys(("host_images", "device_images", "dip_frames", "stream"), 4),
+    "dip_images": 5,
+    **dict.fromkeys(("image_files", "gigapixel_cells", "model_opening"), 6),
+    "gigapixel": 7,
+    "restorer": 8,
+    "": 9,
+    **dict.fromkeys(("cli", "serve", "cluster"), 10),
+    "__main__": 11,
 }
 METHODS = {"unir", "lir", "gan_inpainting", "vae", "self_supervised"}
 # The face and what lies below it; and cli, because one program reports errors and exit codes as the other does.

@@ -43,7 +43,8 @@ def test_unchanged_tiles_are_taken_over_exactly(small_model: Path) -> None:
 def test_a_restorer_that_reuses_tiles_is_like_its_own(small_model: Path) -> None:
     still = frames(1)[0]
     with Restorer(small_model, tile=32, channel_order="bgr", clip=False) as restorer:
-        reusing, tiles = restorer.reusing()
+        reusing, tiles = restorer.in_sequence(reuse=True)
+        assert tiles is not None
         assert np.array_equal(reusing.restore(still), restorer.restore(still))
         tiles.begin_frame()
         assert np.array_equal(reusing.restore(still), restorer.restore(still))
@@ -53,7 +54,7 @@ def test_a_restorer_that_reuses_tiles_is_like_its_own(small_model: Path) -> None
     with pytest.raises(RestorerClosedError):
         reusing.restore(still[::-1])
     with pytest.raises(RestorerClosedError):
-        restorer.reusing()
+        restorer.in_sequence(reuse=True)
 
 
 def test_a_bad_frame_is_named_and_threads_end(restorer: Restorer) -> None:

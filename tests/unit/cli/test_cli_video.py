@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("av", reason="needs the extra [video]")
 
 import av
+import cv2
 import typer
 from typer.testing import CliRunner, Result
 
@@ -197,3 +199,40 @@ def test_pipe_of_the_model_that_copies_keeps_the_bits(tmp_path: Path) -> None:
 
 def test_clock() -> None:
     assert [clock(seconds) for seconds in (0, 59.6, 3725)] == ["0:00:00", "0:01:00", "1:02:05"]
+
+
+def test_a_video_by_deep_image_prior(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch")
+    mask = np.zeros((32, 32), np.uint8)
+    mask[10:14, 8:20] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    fit = ["-m", "dip-inpaint", "--device", "cpu", "--width", "draft", "--max-iterations", "4", "--warm", "2"]
+    app = typer.Typer()
+    app.command()(video)
+    words = ["clip.mp4", "-o", "out.mp4", "--mask", "mask.png", "--json", *fit]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert said["report"]["frames"] == 6
+    assert said["runtime"]["last_fit"]["iterations"] == 2
+    assert len(frames_of("out.mp4")) == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["-m", "dip-inpaint"], "-m dip-inpaint needs --mask FILE"),
+        (["-m", "dip-denoise", "--reuse"], "--reuse: not with -m dip-"),
+        (["-m", "dip-denoise", "--workers", "2"], "1 with 'dip-...'"),
+        (["-m", "dip-denoise", "--backend", "onnxruntime"], "--backend onnxruntime"),
+        (["-m", "denoise", "--warm", "3"], "--warm: for models dip-... only"),
+    ],
+)
+def test_flags_that_do_not_go_with_a_fit(run: Run, flags: list[str], message: str) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch")
+    app = typer.Typer()
+    app.command()(video)
+    result = CliRunner().invoke(app, ["clip.mp4", "-o", "out.mp4", *flags])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not Path("out.mp4").exists()

@@ -15,7 +15,7 @@ from restore_sdk.dip.masks import MOST_FILLED
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import FitProgress
 from restore_sdk.dip.tiles import trusted
-from restore_sdk.dip_images import DipImages, checked_mask, scene_changed, thumbnail
+from restore_sdk.dip_images import DipImages, checked_mask
 from restore_sdk.errors import DeviceUnavailableError, ImageShapeError, MaskError, OptionsError, RestoreWarning
 from restore_sdk.options import is_dip
 
@@ -238,15 +238,3 @@ def test_time_that_is_over_leaves_the_other_tiles_as_they_were() -> None:
     made = DipImages("dip-denoise", options, device="cpu").restore(pixels(64, 112, 3))
     assert [fit.stop_reason for fit in made.outcome.fits] == ["max_seconds", "not started"]
     assert made.uncertainty[:, 80:].min() == pytest.approx(1)
-
-
-def test_frames_start_warm_and_scene_cuts_start_anew() -> None:
-    bright, dark = np.full((20, 24, 3), 200, np.uint8), np.full((20, 24, 3), 20, np.uint8)
-    images = DipImages("dip-denoise", DipOptions(width="draft", max_iterations=6, warm=3), device="cpu")
-    fits = [made.outcome.fits[0] for made in images.frames([bright, bright + 1, dark, dark, dark[:16]])]
-    assert [fit.iterations for fit in fits] == [6, 3, 6, 3, 6]
-    hasty = DipImages("dip-denoise", DipOptions(width="draft", max_iterations=2), device="cpu")  # below the usual 200 of warm
-    assert [made.outcome.fits[0].iterations for made in hasty.frames([bright, bright])] == [2, 2]
-    assert fits[1].trajectory[0].loss < fits[0].trajectory[0].loss
-    assert not scene_changed(thumbnail(bright), thumbnail(bright + 1))
-    assert scene_changed(thumbnail(bright), thumbnail(dark))
