@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -75,8 +76,9 @@ class FrameFits:
         return self._fits.spec
 
     def report(self) -> Mapping[str, object]:
-        """What runs, as DipImages.report()."""
-        return self._fits.report()
+        """What runs, as DipImages.report(), and a digest of the mask."""
+        mask = None if self._mask is None else hashlib.sha256(np.packbits(np.asarray(self._mask) != 0).tobytes()).hexdigest()
+        return {**self._fits.report(), "mask": mask}
 
     def restore(self, frame: Image, *, channel_order: ChannelOrder | None = None, clip: bool | None = None) -> Image:
         """The next frame, as Restorer.restore() takes and gives one. Raises what DipImages.restore() raises."""

@@ -20,7 +20,7 @@ from restore_sdk.dip_frames import FrameFits
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.extras import require
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
-from restore_sdk.options import DIP_TASKS, ChannelOrder, DipTask, check_callback, is_dip
+from restore_sdk.options import DIP_METHOD, DIP_TASKS, ChannelOrder, DipTask, check_callback, is_dip
 from restore_sdk.spec import ModelSpec
 from restore_sdk.tiling.plan import Span, TilePlan
 
@@ -77,7 +77,7 @@ class DipImages:
         inputs = ("image", "mask") if self._task == "dip-inpaint" else ("image",)
         return ModelSpec(
             name=self._task,
-            method="deep_image_prior",
+            method=DIP_METHOD,
             task=_SPEC_TASKS[self._task],
             scale=self.scale,
             inputs=inputs,

@@ -12,6 +12,7 @@ ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 DipTask: TypeAlias = Literal["dip-denoise", "dip-inpaint", "dip-super-resolve", "dip-deblur"]
 
 DIP_TASKS: tuple[DipTask, ...] = get_args(DipTask)
+DIP_METHOD = "deep_image_prior"  # method of their ModelSpec
 DEFAULT_QUEUE = 2  # frames that wait on either side of a stream
 MOST_WORKERS = 64  # threads that restore the frames of one stream
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from restore_sdk.options import DipTask
+from restore_sdk.options import DIP_METHOD, DipTask
 
 EXTRA = "dip"
 _FACTS = {
-    "method": "deep_image_prior",
+    "method": DIP_METHOD,
     "file": None,
     "trained_on": "nothing but the image itself",
     "how": "a network is fitted to each image, which takes minutes where a trained model takes milliseconds",

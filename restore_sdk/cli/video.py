@@ -115,7 +115,7 @@ def video(
                 report = restore_video(runs, source, out, options, reuse=tiles, on_progress=progress.update)
                 runtime = runs.report()
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(*() if PIPE in (source, out) else (_what_is_kept(out, progress.total),)) from None
+            raise KeyboardInterrupt(*() if PIPE in (source, out) else (_what_is_kept(out, progress.total, model),)) from None
         except ContainerError as exc:
             raise UsageError(str(exc)) from exc
         except StreamError as exc:
@@ -196,13 +196,14 @@ def _counted(done: int, total: int | None) -> str:
     return f"{done} pictures" if total is None else f"{done} of {total} pictures"
 
 
-def _what_is_kept(out: str, total: int | None) -> str:
+def _what_is_kept(out: str, total: int | None, model: str) -> str:
     """What an interrupted run leaves beside `out`, and how to go on with it."""
     from restore_sdk.image.atomic import resolve_target  # noqa: PLC0415 loads numpy
-    from restore_sdk.stream.video_parts import PART_FRAMES, PartFolder  # noqa: PLC0415
+    from restore_sdk.stream.video_parts import FIT_PART_FRAMES, PartFolder  # noqa: PLC0415
 
-    kept = PartFolder(resolve_target(Path(out))).kept
-    how = "go on with --resume and the same settings" if kept else f"they are kept {PART_FRAMES} at a time"
+    folder = PartFolder(resolve_target(Path(out)), FIT_PART_FRAMES if model.startswith("dip-") else None)
+    kept = folder.kept
+    how = "go on with --resume and the same settings" if kept else f"they are kept {folder.part_frames} at a time"
     return f"{_counted(kept, total)} kept; {how}"
 
 

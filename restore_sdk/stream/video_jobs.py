@@ -12,13 +12,14 @@ from typing import Any, Protocol
 from restore_sdk import __version__
 from restore_sdk.extras import require
 from restore_sdk.image.atomic import check_target, mode_of, resolve_target
+from restore_sdk.options import DIP_METHOD
 from restore_sdk.spec import ModelSpec
 from restore_sdk.stream.errors import VideoReadError, write_error
 from restore_sdk.stream.video_codecs import Encoding, choose_encoding, choose_format, colour_of
 from restore_sdk.stream.video_companions import Companions
 from restore_sdk.stream.video_facts import VideoFacts
 from restore_sdk.stream.video_options import Cut, VideoOptions
-from restore_sdk.stream.video_parts import PART_FRAMES, PartFolder
+from restore_sdk.stream.video_parts import FIT_PART_FRAMES, PartFolder
 from restore_sdk.stream.video_pixels import FrameWriter
 from restore_sdk.stream.video_source import STANDARD_INPUT, VideoSource
 from restore_sdk.stream.video_writing import Y4M_CODEC, Container, PartWriter, PipeWriter, Sink
@@ -26,6 +27,9 @@ from restore_sdk.stream.video_writing import Y4M_CODEC, Container, PartWriter, P
 _Y4M_FORMATS = tuple(
     f"{kind}{deep}" for deep in ("", "10le", "12le") for kind in (*(f"yuv{chroma}p" for chroma in ("420", "422", "444")), "gray")
 )
+
+# of a runtime's report: what the pixels depend on
+_DECISIVE = ("backend", "device", "precision", "tile", "clip", "options", "mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class FileJob:
 
     def __init__(self, order: Order, target: Path) -> None:
         self._order, self._target = order, target
-        self._folder = PartFolder(resolve_target(target))
+        self._folder = PartFolder(resolve_target(target), FIT_PART_FRAMES if order.spec.method == DIP_METHOD else None)
         self._whole = self._folder.folder / f"whole{target.suffix}"
         with self._container() as container:
             self._notices = [*_moved(order), *container.add_companions()]
@@ -140,12 +144,12 @@ class FileJob:
             "source_bytes": known and known.st_size,
             "source_changed": known and known.st_mtime_ns,
             "model": f"{spec.name} {spec.sha256}",
-            "runtime": {name: order.report.get(name) for name in ("backend", "device", "precision", "tile", "clip")},
+            "runtime": {name: order.report.get(name) for name in _DECISIVE},
             "decoder": order.options.decoder,
             "start": order.options.start,
             "encoder": [encoding.codec, dict(encoding.options), encoding.quantiser, encoding.format],
             "size": [encoding.width, encoding.height],
-            "part_frames": PART_FRAMES,
+            "part_frames": self._folder.part_frames,
             "versions": [__version__, require("av", "video").__version__],
         }
 

@@ -19,7 +19,8 @@ from typing import Any
 from restore_sdk.errors import OptionsError
 from restore_sdk.stream.errors import write_error
 
-PART_FRAMES = 240  # frames between two restarts of the encoder
+PART_FRAMES = 240  # frames between two restarts of the encoder: what an interrupted run loses at most
+FIT_PART_FRAMES = 12  # the same where each frame takes a fit of minutes
 _RECORD = struct.Struct("<qqBI")  # pts, duration, keyframe, bytes of data
 JOB = "job.json"
 
@@ -45,9 +46,10 @@ class Part:
 
 
 class PartFolder:
-    """The parts of one target."""
+    """The parts of one target, of `part_frames` each (None: PART_FRAMES)."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, part_frames: int | None = None) -> None:
+        self.part_frames = PART_FRAMES if part_frames is None else part_frames
         self.folder = target.with_name(f".{target.name}.parts")
 
     def begin(self, job: Mapping[str, Any], *, resume: bool) -> list[Part]:
@@ -72,7 +74,7 @@ class PartFolder:
     @property
     def kept(self) -> int:
         """Frames that a run with `resume` would not make again, unless the disk has damaged them."""
-        return PART_FRAMES * len(self._unbroken(checked=False))
+        return self.part_frames * len(self._unbroken(checked=False))
 
     def write(self, number: int, packets: list[EncodedPacket], extradata: bytes) -> Part:
         """Keep a part. Raises VideoWriteError."""
@@ -113,7 +115,7 @@ class PartFolder:
         found: list[Part] = []
         for path in sorted(self.folder.glob("part-*")):
             part = _read_head(path, checked=checked)
-            if path != self._path(len(found)) or part is None or part.frames != PART_FRAMES:
+            if path != self._path(len(found)) or part is None or part.frames != self.part_frames:
                 break
             found.append(part)
         return found

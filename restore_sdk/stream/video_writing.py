@@ -41,7 +41,7 @@ class Sink(Protocol):
 
 
 class PartWriter:
-    """Encodes pictures into parts of PART_FRAMES each. Raises VideoWriteError, and what opening the encoder raises."""
+    """Encodes pictures into the parts of a folder. Raises VideoWriteError, and what opening the encoder raises."""
 
     def __init__(self, folder: PartFolder, encoding: Encoding, frames: FrameWriter, done: list[Part]) -> None:
         self.parts = list(done)
@@ -56,7 +56,7 @@ class PartWriter:
             self._encoder = open_encoder(self._encoding)
         self._durations[pts] = duration
         self._encode(self._frames.write(pixels, pts, duration))
-        if len(self._durations) == PART_FRAMES:
+        if len(self._durations) == self._folder.part_frames:
             self._end_part()
 
     def close(self) -> None:

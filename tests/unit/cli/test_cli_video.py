@@ -25,7 +25,7 @@ import restore_sdk.cli.video as video_module
 from restore_sdk.backends.onnx_runtime import OnnxRuntimeBackend
 from restore_sdk.cli.video import clock, video
 from restore_sdk.errors import BackendError
-from restore_sdk.stream import video_jobs, video_parts, video_writing
+from restore_sdk.stream import video_parts, video_writing
 
 Run = Callable[..., Result]
 Y4M = [sys.executable, "-c", "from restore_sdk.cli.video import video; import typer; typer.run(video)"]
@@ -116,7 +116,7 @@ def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch, as_json: Callabl
         raise KeyboardInterrupt
 
     monkeypatch.setattr(video_writing.Container, "write", interrupt)
-    for module in (video_parts, video_writing, video_jobs):
+    for module in (video_parts, video_writing):
         monkeypatch.setattr(module, "PART_FRAMES", 4)
     result = run("clip.mp4", "-o", "out.mp4")
     assert result.exit_code == 130

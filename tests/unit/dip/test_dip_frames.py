@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,10 +18,26 @@ from restore_sdk.dip_images import DipImages
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.stream.errors import StreamError
 
+if TYPE_CHECKING:
+    from restore_sdk.stream.video import Progress
+
 BRIGHT, DARK = np.full((20, 24, 3), 200, np.uint8), np.full((20, 24, 3), 20, np.uint8)
 HOLE = np.zeros((20, 24), bool)
 HOLE[6:10, 6:14] = True
 HASTY = DipOptions(width="draft", max_iterations=6, warm=3)
+
+
+def make_video(path: Path, count: int) -> Path:
+    """Nearly gray pictures of 32 x 32 pixels."""
+    import av
+
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for number in range(count):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90 + number, np.uint8), format="rgb24")))
+        output.mux(stream.encode(None))
+    return path
 
 
 def iterations(images: DipImages) -> int:
@@ -115,18 +132,40 @@ def test_closing_a_stream_cuts_its_fit_short() -> None:
 
 
 def test_a_video_goes_on_from_picture_to_picture(tmp_path: Path) -> None:
-    av = pytest.importorskip("av", reason="needs the extra [video]")
+    pytest.importorskip("av", reason="needs the extra [video]")
     from restore_sdk.stream.video import restore_video
     from restore_sdk.stream.video_options import VideoOptions
 
-    with av.open(str(tmp_path / "in.mkv"), "w") as output:
-        stream = output.add_stream("libx264", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for number in range(3):
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90 + number, np.uint8), format="rgb24")))
-        output.mux(stream.encode(None))
+    make_video(tmp_path / "in.mkv", 3)
     with Restorer("dip-denoise", device="cpu", dip=HASTY) as restorer:
         assert restore_video(restorer, tmp_path / "in.mkv", tmp_path / "out.mkv").frames == 3
         assert restorer.report()["last_fit"]["iterations"] == 3  # type: ignore[index]
         with pytest.raises(OptionsError, match="workers=2"):
             restore_video(restorer, tmp_path / "in.mkv", tmp_path / "two.mkv", VideoOptions(workers=2))
+
+
+def test_a_video_is_kept_in_short_parts_and_resumed_with_the_same_mask_and_options_alone(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="needs the extra [video]")
+    from restore_sdk.stream.video import restore_video
+    from restore_sdk.stream.video_options import VideoOptions
+    from restore_sdk.stream.video_parts import FIT_PART_FRAMES
+
+    source, target, resume = make_video(tmp_path / "in.mkv", FIT_PART_FRAMES + 2), tmp_path / "out.mkv", VideoOptions(resume=True)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[6:10, 6:14] = 255
+
+    def fits(mask: np.ndarray, seed: int = 0) -> FrameFits:
+        options = DipOptions(width="draft", max_iterations=1, seed=seed)
+        return DipImages("dip-inpaint", options, device="cpu").in_sequence(mask)
+
+    def stop(progress: Progress) -> None:
+        if progress.done > FIT_PART_FRAMES:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(fits(mask), source, target, on_progress=stop)
+    for other, change in ((fits(mask.T), "mask"), (fits(mask, seed=1), "seed")):
+        with pytest.raises(OptionsError, match=change):
+            restore_video(other, source, target, resume)
+    report = restore_video(fits(mask), source, target, resume)
+    assert (report.resumed, report.frames) == (FIT_PART_FRAMES, FIT_PART_FRAMES + 2)

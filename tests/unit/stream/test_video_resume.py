@@ -16,7 +16,7 @@ from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.errors import OptionsError
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
-from restore_sdk.stream import video_jobs, video_parts, video_writing
+from restore_sdk.stream import video_parts, video_writing
 from restore_sdk.stream.errors import StreamError
 from restore_sdk.stream.video import Progress, restore_video
 from restore_sdk.stream.video_options import VideoOptions
@@ -29,7 +29,7 @@ B_FRAMES = Recipe(times=UNEVEN, audio="aac", options={"bf": "3", "g": "25", "b_s
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (video_parts, video_writing, video_jobs):
+    for module in (video_parts, video_writing):
         monkeypatch.setattr(module, "PART_FRAMES", 8)
 
 
