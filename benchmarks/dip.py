@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.arguments import Findings, exit_with, finish, parser, positive, wide_console
 from benchmarks.dip_cases import CASES, Case, Trial, is_here, open_trial
-from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer
+from benchmarks.dip_trials import AUTOMATIC_STOP, ORACLE, OTHER_POLICIES, Row, asked_only, run_opencv, run_ours, run_peer
 from benchmarks.images import DEFAULT_DATA, FloatPixels
 from benchmarks.machine import host_facts
 from benchmarks.peers.deep_image_prior import is_installed
@@ -161,7 +161,7 @@ def mean(rows: Sequence[Row], name: str) -> float:
 def add_figures(rows: Sequence[Row], findings: Findings) -> None:
     """Gap of the automatic stop to the oracle, its lead over OpenCV on inpainting, and speed against deepinv."""
     by = {(row.case, row.seed, row.method): row for row in rows}
-    pairs = [(row, by.get((row.case, row.seed, "ours, automatic stop"))) for row in rows if row.method == "ours, oracle peak"]
+    pairs = [(row, by.get((row.case, row.seed, AUTOMATIC_STOP))) for row in rows if row.method == ORACLE]
     gaps = [oracle.psnr - stopped.psnr for oracle, stopped in pairs if stopped is not None]
     if gaps:
         findings.add("gap_mean", statistics.fmean(gaps), "dB")
@@ -177,8 +177,24 @@ def add_figures(rows: Sequence[Row], findings: Findings) -> None:
         findings.add("deepinv_seconds_over_ours_least", min(speeds), "x")
 
 
+def policy_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """How far below the peak the policies would have stopped that were only asked."""
+    peaks = {(row.case, row.seed): row for row in rows if row.method == ORACLE}
+    for name in OTHER_POLICIES:
+        some = [row for row in rows if row.method == asked_only(name)]
+        gaps = [max(0.0, peaks[row.case, row.seed].psnr - row.psnr) for row in some if (row.case, row.seed) in peaks]
+        if gaps:
+            where = f"{statistics.fmean(gaps):.2f} dB below the peak on average, {max(gaps):.2f} at most"
+            yield f"{name} alone would have stopped {where}, after {mean(some, 'iterations'):.0f} iterations ({len(gaps)} fits)"
+
+
+def shown(rows: Sequence[Row]) -> list[Row]:
+    """Those that the table has: without the policies that were only asked."""
+    return [row for row in rows if row.method not in map(asked_only, OTHER_POLICIES)]
+
+
 def _stopped(by: dict[tuple[str, int, str], Row], other: str) -> list[tuple[tuple[str, int, str], Row]]:
-    found = [((row.case, row.seed, other), row) for row in by.values() if row.method == "ours, automatic stop"]
+    found = [((row.case, row.seed, other), row) for row in by.values() if row.method == AUTOMATIC_STOP]
     return [(key, row) for key, row in found if key in by]
 
 
@@ -254,10 +270,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if not rows:
         print("no test images, so nothing was measured: pass --data DIR")
         return 0
-    wide_console().print(table_of(rows))
+    wide_console().print(table_of(shown(rows)))
     add_figures(rows, findings)
-    findings.rows += quality_rows(rows)
-    findings.notes += [f"{case}, {method}: {mean(some, 'iterations'):.0f} iterations" for case, method, some in summaries(rows)]
+    findings.rows += quality_rows(shown(rows))
+    summary = summaries(shown(rows))
+    findings.notes += [f"{case}, {method}: {mean(some, 'iterations'):.0f} iterations" for case, method, some in summary]
+    findings.notes += policy_notes(rows)
     findings.settings |= {"size": arguments.size, "width": arguments.width, "seeds": arguments.seeds}
     return finish(
         "dip", arguments, findings, host_facts(arguments.threads), Model(name=f"skip network, {arguments.width}", sha256="")

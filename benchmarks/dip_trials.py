@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,12 +17,14 @@ from restore_sdk.dip.choosing import chosen_stopping, new_policy
 from restore_sdk.dip.devices import dip_device
 from restore_sdk.dip.fit import Fit, FitLimits
 from restore_sdk.dip.noise_level import noise_level
-from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip.options import DipOptions, Stopping
 from restore_sdk.dip.presets import chosen_preset
 from restore_sdk.dip.problem import Problem, pose
 from restore_sdk.dip.results import FitProgress
 from restore_sdk.dip.stopping import Observation, Policy, Verdict
 
+ORACLE, AUTOMATIC_STOP = "ours, oracle peak", "ours, automatic stop"
+OTHER_POLICIES: tuple[Stopping, ...] = ("wmv", "emv")  # asked beside the automatic one; they need nothing but the iterates
 Told = Callable[[FitProgress], None]
 Clock = Callable[[], float]
 
@@ -48,41 +50,59 @@ class Row:
     curve: list[list[float]] = field(default_factory=list)
 
 
-class Watched:
-    """Asks the policy, does not obey it, and scores the means on the way.
+@dataclass(slots=True)
+class Candidate:
+    """A policy that is asked but not obeyed. `chosen`: the iteration it is at, the seconds until then, and what it would give."""
 
-    Stops once the policy would have, and the last `beyond` iterations brought no new peak: what follows is noise being fitted.
+    policy: Policy
+    chosen: tuple[int, float, FloatPixels] | None = None
+    stopped: str = ""
+
+    def ask(self, seen: Observation, seconds: float) -> None:
+        """Its verdict, until it would have stopped."""
+        if self.stopped:
+            return
+        verdict = self.policy.update(seen)
+        kept = pixels_of(seen.smoothed) if verdict.is_best or self.chosen is None else self.chosen[2]
+        self.chosen = seen.iteration, seconds, kept
+        self.stopped = self.policy.name if verdict.stop else ""
+
+
+class Watched:
+    """Asks the automatic policy and `others`, obeys none, and scores the means on the way.
+
+    Stops once the automatic one would have, and the last `beyond` iterations brought no new peak: after that noise is fitted.
     """
 
-    def __init__(self, policy: Policy, trial: Trial, every: int, beyond: int, clock: Clock) -> None:
-        self.name, self._policy, self._trial, self._every, self._beyond = policy.name, policy, trial, every, beyond
+    def __init__(
+        self, policy: Policy, others: Mapping[Stopping, Policy], trial: Trial, *, every: int, beyond: int, clock: Clock
+    ) -> None:
+        self.name, self.automatic = policy.name, Candidate(policy)
+        self.others = {name: Candidate(other) for name, other in others.items()}
+        self._trial, self._every, self._beyond = trial, every, beyond
         self._clock, self._began, self._scoring = clock, clock(), 0.0
         self.curve: list[list[float]] = []
         self.peak: tuple[float, int, float, FloatPixels] | None = None
-        self.chosen: tuple[int, float, FloatPixels] | None = None  # what the policy would give now, and the seconds until then
-        self.stopped = ""
-        self.stopped_at = 0
 
     def update(self, seen: Observation) -> Verdict:
-        """What the policy would do is only noted."""
+        """What the policies would do is only noted."""
         seconds = self._clock() - self._began - self._scoring
-        if not self.stopped:
-            verdict = self._policy.update(seen)
-            before = pixels_of(seen.smoothed) if verdict.is_best or self.chosen is None else self.chosen[2]
-            self.chosen, self.stopped_at = (seen.iteration, seconds, before), seen.iteration
-            self.stopped = self._policy.name if verdict.stop else ""
+        self.automatic.ask(seen, seconds)
+        began = self._clock()
+        for candidate in self.others.values():
+            candidate.ask(seen, seconds)
         if seen.iteration % self._every == 0:
             self._score(seen, seconds)
-        over = bool(self.stopped) and self.peak is not None and seen.iteration - self.peak[1] >= self._beyond
+        self._scoring += self._clock() - began
+        over = bool(self.automatic.stopped) and self.peak is not None and seen.iteration - self.peak[1] >= self._beyond
         return Verdict(None, is_best=True, stop=over)
 
     def _score(self, seen: Observation, seconds: float) -> None:
-        began, image = self._clock(), pixels_of(seen.smoothed)
+        image = pixels_of(seen.smoothed)
         found = self._trial.psnr(image)
         self.curve.append([seen.iteration, round(seconds, 2), round(found, 3)])
         if self.peak is None or found > self.peak[0]:
             self.peak = found, seen.iteration, seconds, image
-        self._scoring += self._clock() - began
 
 
 def run_ours(
@@ -94,39 +114,40 @@ def run_ours(
     preset, problem = chosen_preset(task, chosen), posed(trial, chosen)
     sigma = noise_level(problem.measured[0]) if chosen.stopping == "discrepancy" and options.sigma is None else options.sigma
     where = dip_device(device, chosen.precision)
-    watched = Watched(new_policy(chosen.stopping, chosen, preset, sigma), trial, every, beyond, clock_of(where.type))
+    others = {name: new_policy(name, chosen, preset, sigma) for name in OTHER_POLICIES if name != chosen.stopping}
+    looking = {"every": every, "beyond": beyond, "clock": clock_of(where.type)}
+    watched = Watched(new_policy(chosen.stopping, chosen, preset, sigma), others, trial, **looking)  # type: ignore[arg-type]
     limits = FitLimits(None, lambda: False, on_progress)
     Fit(problem, preset, chosen, [watched], indices=[0], device=where, limits=limits).run()
-    return rows_of(watched, trial, chosen)
+    return rows_of(watched, trial, replace(chosen, max_iterations=preset.iterations))
 
 
 def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> tuple[list[Row], FloatPixels]:
     """What was watched as rows, and the result."""
-    if watched.peak is None or watched.chosen is None:
+    if watched.peak is None or watched.automatic.chosen is None:
         raise ValueError("nothing was scored; pass an --every below --max-iterations")
     found, iteration, seconds, image = watched.peak
-    common = {"case": trial.case.name, "seed": options.seed, "settings": options.width}
-    last, spent, result = watched.chosen
-    oracle = Row(
-        method="ours, oracle peak",
-        psnr=found,
-        ssim=trial.ssim(image),
-        iterations=iteration,
-        seconds=round(seconds, 2),
-        curve=watched.curve,
-        **common,  # type: ignore[arg-type]
-    )
-    stop = watched.stopped or "max_iterations"
-    automatic = Row(
-        method="ours, automatic stop",
-        psnr=trial.psnr(result),
-        ssim=trial.ssim(result),
-        iterations=last,
-        seconds=round(spent, 2),
-        stop=stop,
-        **common,  # type: ignore[arg-type]
-    )
-    return [oracle, automatic], trial.finished(result)
+    name, seed, settings = trial.case.name, options.seed, options.width
+    oracle = Row(name, seed, ORACLE, found, trial.ssim(image), iteration, round(seconds, 2), "", settings, watched.curve)
+    candidates = {AUTOMATIC_STOP: watched.automatic, **{asked_only(name): other for name, other in watched.others.items()}}
+    stops = [stop_row(method, candidate, trial, options) for method, candidate in candidates.items()]
+    return [oracle, *(row for row in stops if row is not None)], trial.finished(watched.automatic.chosen[2])
+
+
+def asked_only(policy: Stopping) -> str:
+    """Method of the rows of a policy that did not decide."""
+    return f"ours, by {policy}"
+
+
+def stop_row(method: str, candidate: Candidate, trial: Trial, options: DipOptions) -> Row | None:
+    """What a policy would have given; None if it had not stopped when the fit ended before its budget, `max_iterations`."""
+    if candidate.chosen is None:
+        return None
+    iterations, seconds, result = candidate.chosen
+    if not candidate.stopped and iterations != options.max_iterations:
+        return None
+    facts = trial.psnr(result), trial.ssim(result), iterations, round(seconds, 2)
+    return Row(trial.case.name, options.seed, method, *facts, candidate.stopped or "max_iterations", options.width)
 
 
 def run_opencv(trial: Trial, seed: int) -> list[Row]:

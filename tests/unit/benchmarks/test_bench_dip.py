@@ -12,7 +12,10 @@ pytest.importorskip("torch", reason="needs PyTorch")
 
 from benchmarks import dip
 from benchmarks.arguments import exit_with
-from benchmarks.dip_cases import CASES, open_trial
+from benchmarks.dip_cases import CASES, Trial, open_trial
+from benchmarks.dip_trials import AUTOMATIC_STOP, ORACLE, Candidate, stop_row
+from restore_sdk.dip.options import DipOptions
+from restore_sdk.dip.stopping import NoPolicy
 from restore_sdk.errors import MaskError
 
 KATE = CASES["inpaint-kate"]
@@ -47,3 +50,35 @@ def test_sides_that_are_too_small(size: str, capsys: pytest.CaptureFixture[str])
         dip.arguments_of(["--size", size])
     assert ended.value.code == 2
     assert f"{size} is neither 0 nor at least 32" in capsys.readouterr().err
+
+
+def test_one_fit_gives_rows_for_every_policy_and_a_picture(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger, strips = data / "rows.jsonl", data / "strips"
+    words = ["--data", str(data), "--ledger", str(ledger), "--strips", str(strips), "--cases", KATE.name, "--size", "128"]
+    words += ["--threads", "1", "--seeds", "1", "--width", "draft", "--max-iterations", "4", "--every", "2"]
+    assert dip.main([*words, "--methods", "opencv,ours"]) == 1  # four iterations do not come up to OpenCV
+    rows = [row for _, _, row in dip.read_rows(ledger)]
+    assert [row.method for row in rows] == ["opencv inpaint", ORACLE, AUTOMATIC_STOP, "ours, by wmv", "ours, by emv"]
+    assert [point[0] for point in rows[1].curve] == [2, 4]
+    assert {row.stop for row in rows[2:]} == {"max_iterations"}
+    said = capsys.readouterr().out
+    assert "wmv alone would have stopped" in said
+    assert "ours, by wmv" not in said.partition("means over seeds")[2].partition("note:")[0]
+    picture = cv2.imread(str(strips / f"{KATE.name}-0.png"))
+    assert picture is not None
+    assert picture.shape == (128, 4 * 128, 3)
+    assert (picture[:16, :128] == 0).all()  # as measured: the border is lost
+    assert (picture[64, 64 + 3 * 128] == 90).all()  # the truth
+    assert dip.main([*words, "--methods", "opencv,ours"]) == 1
+    assert "2 of 2 are kept" in capsys.readouterr().out
+
+
+def test_a_policy_that_was_still_waiting_has_no_row() -> None:
+    """The fit ended early, because of the automatic one."""
+    waiting = Candidate(NoPolicy())
+    waiting.chosen = 40, 1.0, np.zeros((16, 16, 3), np.float32)
+    trial = Trial(CASES["denoise-f16"], np.zeros((16, 16, 3), np.float32), np.zeros((16, 16, 3), np.float32), None)
+    assert stop_row("ours, by wmv", waiting, trial, DipOptions(max_iterations=100)) is None
+    ended = stop_row("ours, by wmv", waiting, trial, DipOptions(max_iterations=40))
+    assert ended is not None
+    assert ended.stop == "max_iterations"
