@@ -15,7 +15,19 @@ from rich.table import Table
 
 from benchmarks.gates import apply_gates, failures
 from benchmarks.machine import available_cores, machine_slug, source_commit
-from benchmarks.schema import RESULTS, Figure, Host, MemoryRow, Model, Outcome, QualityRow, Result, TimingRow, write_result
+from benchmarks.schema import (
+    RESULTS,
+    Figure,
+    FitRow,
+    Host,
+    MemoryRow,
+    Model,
+    Outcome,
+    QualityRow,
+    Result,
+    TimingRow,
+    write_result,
+)
 from restore_sdk import __version__
 from restore_sdk.errors import RestoreError
 
@@ -27,7 +39,7 @@ Setting = str | int | float | bool | list[str] | list[float]
 class Findings:
     """What a benchmark gathers while it runs."""
 
-    rows: list[QualityRow | TimingRow | MemoryRow] = field(default_factory=list)
+    rows: list[QualityRow | FitRow | TimingRow | MemoryRow] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Setting] = field(default_factory=dict)

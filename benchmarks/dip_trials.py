@@ -23,7 +23,7 @@ from restore_sdk.dip.problem import Problem, pose
 from restore_sdk.dip.results import FitProgress
 from restore_sdk.dip.stopping import Observation, Policy, Verdict
 
-ORACLE, AUTOMATIC_STOP = "ours, oracle peak", "ours, automatic stop"
+ORACLE, AUTOMATIC_STOP, PEER_PEAK = "ours, oracle peak", "ours, automatic stop", "deepinv, oracle peak"
 OTHER_POLICIES: tuple[Stopping, ...] = ("wmv", "emv")  # asked beside the automatic one; they need nothing but the iterates
 Told = Callable[[FitProgress], None]
 Clock = Callable[[], float]
@@ -182,7 +182,7 @@ def run_peer(trial: Trial, options: DipOptions, iterations: int, every: int) -> 
     name, seed = trial.case.name, options.seed
     rows = [Row(name, seed, "deepinv, its end", trial.psnr(image), trial.ssim(image), iterations, seconds)]
     if best is not None:
-        rows.append(Row(name, seed, "deepinv, oracle peak", best[0], trial.ssim(best[3]), best[1], best[2], curve=curve))
+        rows.append(Row(name, seed, PEER_PEAK, best[0], trial.ssim(best[3]), best[1], best[2], curve=curve))
     return rows
 
 

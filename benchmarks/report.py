@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.schema import RESULTS, MemoryRow, Outcome, QualityRow, Result, ResultsError, TimingRow, read_result
+from benchmarks.schema import RESULTS, FitRow, MemoryRow, Outcome, QualityRow, Result, ResultsError, TimingRow, read_result
 
 ORDER = {
     "quality": "Quality: `python benchmarks/quality.py --baselines`",
@@ -58,7 +58,12 @@ def _sections(result: Result) -> Iterator[str]:
     yield _heading(result)
     quality = [row for row in result.rows if isinstance(row, QualityRow)]
     for name in dict.fromkeys(row.set for row in quality):
-        yield _quality(name, [row for row in quality if row.set == name])
+        some = [row for row in quality if row.set == name]
+        by_level = result.benchmark == "quality" or any(row.sigma is not None for row in some)
+        yield _quality(name, some) if by_level else _scored(name, some)
+    fits = [row for row in result.rows if isinstance(row, FitRow)]
+    if fits:
+        yield _fits(fits)
     timings = [row for row in result.rows if isinstance(row, TimingRow)]
     for case in dict.fromkeys(row.case for row in timings):
         yield _timing(case, [row for row in timings if row.case == case])
@@ -91,6 +96,22 @@ def _quality(name: str, rows: Sequence[QualityRow]) -> str:
         found = {row.sigma: row for row in rows if row.method == method}
         lines.append([method, *(_scores(found.get(sigma)) for sigma in sigmas)])
     return f"**{name}**, {rows[0].images} images\n\n" + markdown_table(titles, lines)
+
+
+def _scored(name: str, rows: Sequence[QualityRow]) -> str:
+    """Where there is no noise level to tell columns by."""
+    lines = [[row.method, f"{row.psnr:.2f}", f"{row.ssim:.3f}"] for row in rows]
+    return f"**{name}**, {rows[0].images} images\n\n" + markdown_table(["", "PSNR dB", "SSIM"], lines)
+
+
+def _fits(rows: Sequence[FitRow]) -> str:
+    lines = []
+    for row in rows:
+        side = f"{row.size} x {row.size}" if row.size else "whole"
+        numbers = f"{row.psnr:.2f}", f"{row.ssim:.3f}", f"{row.iterations:.0f}", f"{row.seconds:.1f}", str(row.seeds)
+        lines.append([row.case, side, row.method + (f" ({row.width})" if row.width else ""), *numbers])
+    titles = ["case", "size", "method", "PSNR dB", "SSIM", "iterations", "seconds", "seeds"]
+    return markdown_table(titles, lines, text_columns=3)
 
 
 def _scores(row: QualityRow | None) -> str:

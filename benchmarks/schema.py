@@ -61,6 +61,21 @@ class QualityRow(Record):
     seconds: FiniteFloat
 
 
+class FitRow(Record):
+    """Mean over `seeds` fits of one image: PSNR in dB, SSIM, iterations and seconds until the result. `size`: side of the crop in
+    pixels, 0: the whole image. `width`: of our network, "" of other methods."""
+
+    case: str
+    size: int
+    method: str
+    width: str
+    psnr: FiniteFloat
+    ssim: FiniteFloat
+    iterations: FiniteFloat
+    seconds: FiniteFloat
+    seeds: int
+
+
 class TimingRow(Record):
     """Seconds of one variant in one interleaved comparison (`case`): wall median and best, median CPU time of all threads."""
 
@@ -111,7 +126,7 @@ class Result(Record):
     host: Host
     model: Model
     settings: dict[str, str | int | float | bool | list[str] | list[float]]
-    rows: list[QualityRow | TimingRow | MemoryRow]
+    rows: list[QualityRow | FitRow | TimingRow | MemoryRow]
     figures: list[Figure]
     gates: list[Outcome]
     notes: list[str]

@@ -64,7 +64,7 @@ def test_one_fit_gives_rows_for_every_policy_and_a_picture(data: Path, capsys: p
     said = capsys.readouterr().out
     assert "wmv alone would have stopped" in said
     assert "ours, by wmv" not in said.partition("means over seeds")[2].partition("note:")[0]
-    picture = cv2.imread(str(strips / f"{KATE.name}-0.png"))
+    picture = cv2.imread(str(strips / f"{KATE.name}-128-draft-0.png"))
     assert picture is not None
     assert picture.shape == (128, 4 * 128, 3)
     assert (picture[:16, :128] == 0).all()  # as measured: the border is lost

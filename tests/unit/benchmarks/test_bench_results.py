@@ -13,6 +13,7 @@ from benchmarks.gates import apply_gates
 from benchmarks.schema import (
     RESULTS,
     Figure,
+    FitRow,
     Host,
     MemoryRow,
     Model,
@@ -91,6 +92,21 @@ def test_report_shows_scores_times_memory_and_verdicts(tmp_path: Path, capsys: p
     assert "| `cbsd68_sigma25_psnr` | at least 30.71 dB | aim | 30.5 | fail |" in text
     assert "| `tile_loop_over_restore` | at least 1.3 x | must | 1.2 | fail |" in text
     assert "- a note" in text
+
+
+def test_only_quality_speaks_of_real_noise(tmp_path: Path) -> None:
+    lost = QualityRow(set="kodak24 p=0.5", sigma=None, method="OpenCV", psnr=25.5, ssim=0.75, images=3, seconds=1)
+    fit = FitRow(
+        case="inpaint-kate", size=256, method="ours", width="draft", psnr=40.05, ssim=0.99, iterations=3585, seconds=9, seeds=2
+    )
+    whole = fit.model_copy(update={"size": 0, "width": "", "method": "opencv"})
+    write_result(tmp_path / "a.json", result("filling", [lost]))
+    write_result(tmp_path / "b.json", result("dip", [fit, whole]))
+    text = report.render(report.load_results(tmp_path))
+    assert "real noise" not in text
+    assert "| OpenCV | 25.50 | 0.750 |" in text
+    assert "| inpaint-kate | 256 x 256 | ours (draft) | 40.05 | 0.990 | 3585 | 9.0 | 2 |" in text
+    assert "| inpaint-kate | whole | opencv | 40.05 |" in text
 
 
 def test_report_without_results_says_so(tmp_path: Path) -> None:

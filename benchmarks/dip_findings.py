@@ -1,0 +1,101 @@
+"""What the fits of Deep Image Prior come to: means over seeds, gaps to the peak, speed against the peer."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.table import Table
+
+from benchmarks.arguments import Findings
+from benchmarks.dip_cases import CASES
+from benchmarks.dip_trials import AUTOMATIC_STOP, ORACLE, OTHER_POLICIES, PEER_PEAK, Row, asked_only
+from benchmarks.schema import FitRow
+
+Key = tuple[str, int, str, str]  # case, seed, method, width
+
+
+def summaries(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows of one case, method and width over the seeds, in the order of the cases."""
+    for case in CASES:
+        here = [row for row in rows if row.case == case]
+        for way in dict.fromkeys((row.method, row.settings) for row in here):
+            yield [row for row in here if (row.method, row.settings) == way]
+
+
+def fit_rows(rows: Sequence[Row], size: int) -> list[FitRow]:
+    """Means over the seeds in the format of the results."""
+    made = []
+    for some in summaries(rows):
+        psnr, ssim, iterations, seconds = (mean(some, name) for name in ("psnr", "ssim", "iterations", "seconds"))
+        facts = {"case": some[0].case, "size": size, "method": some[0].method, "width": some[0].settings, "seeds": len(some)}
+        made.append(FitRow(psnr=psnr, ssim=ssim, iterations=iterations, seconds=seconds, **facts))  # type: ignore[arg-type]
+    return made
+
+
+def table_of(rows: Sequence[FitRow]) -> Table:
+    """For the screen."""
+    table = Table(title="Deep Image Prior, means over seeds")
+    for name in ("case", "method", "width", "PSNR dB", "SSIM", "iterations", "seconds", "seeds"):
+        table.add_column(name, justify="left" if name in ("case", "method", "width") else "right")
+    for row in rows:
+        numbers = f"{row.psnr:.2f}", f"{row.ssim:.3f}", f"{row.iterations:.0f}", f"{row.seconds:.1f}", str(row.seeds)
+        table.add_row(row.case, row.method, row.width, *numbers)
+    return table
+
+
+def mean(rows: Sequence[Row], name: str) -> float:
+    """Of one field."""
+    return statistics.fmean(getattr(row, name) for row in rows)
+
+
+def add_figures(rows: Sequence[Row], findings: Findings) -> None:
+    """Gap of the automatic stop to the oracle, its lead over OpenCV on inpainting, and speed against deepinv."""
+    by = {key_of(row): row for row in rows}
+    pairs = [(row, by.get((row.case, row.seed, AUTOMATIC_STOP, row.settings))) for row in rows if row.method == ORACLE]
+    gaps = [oracle.psnr - stopped.psnr for oracle, stopped in pairs if stopped is not None]
+    if gaps:
+        findings.add("gap_mean", statistics.fmean(gaps), "dB")
+        findings.add("gap_largest", max(gaps), "dB")
+    leads = [row.psnr - by[key].psnr for key, row in _stopped(by, "opencv inpaint")]
+    if leads:
+        findings.add("inpaint_over_opencv_least", min(leads), "dB")
+    peers = [(oracle, by.get((oracle.case, oracle.seed, PEER_PEAK, ""))) for oracle, _ in pairs]
+    speeds = [speed for oracle, peer in peers if (speed := speed_up(oracle, peer))]
+    if speeds:
+        findings.add("deepinv_seconds_over_ours_median", statistics.median(speeds), "x")
+        findings.add("deepinv_seconds_over_ours_least", min(speeds), "x")
+
+
+def policy_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """How far below the peak the policies would have stopped that were only asked."""
+    peaks = {key_of(row): row for row in rows if row.method == ORACLE}
+    for name in OTHER_POLICIES:
+        some = [row for row in rows if row.method == asked_only(name)]
+        peak_of = {key_of(row): peaks.get((row.case, row.seed, ORACLE, row.settings)) for row in some}
+        gaps = [max(0.0, peak.psnr - row.psnr) for row in some if (peak := peak_of[key_of(row)]) is not None]
+        if gaps:
+            where = f"{statistics.fmean(gaps):.2f} dB below the peak on average, {max(gaps):.2f} at most"
+            yield f"{name} alone would have stopped {where}, after {mean(some, 'iterations'):.0f} iterations ({len(gaps)} fits)"
+
+
+def shown(rows: Sequence[Row]) -> list[Row]:
+    """Those that the table has: without the policies that were only asked."""
+    return [row for row in rows if row.method not in map(asked_only, OTHER_POLICIES)]
+
+
+def key_of(row: Row) -> Key:
+    """What there is one row of."""
+    return row.case, row.seed, row.method, row.settings
+
+
+def _stopped(by: Mapping[Key, Row], other: str) -> list[tuple[Key, Row]]:
+    """Rows at our own stop that another method has a row beside, and the key of that."""
+    found = [((row.case, row.seed, other, ""), row) for row in by.values() if row.method == AUTOMATIC_STOP]
+    return [(key, row) for key, row in found if key in by]
+
+
+def speed_up(ours: Row, peer: Row | None) -> float | None:
+    """The peer's seconds to its best over ours to the same PSNR; None where either is missing or ours never gets there."""
+    reached = None if peer is None else next((point[1] for point in ours.curve if point[2] >= peer.psnr), None)
+    return None if peer is None or not reached else peer.seconds / reached
