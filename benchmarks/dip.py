@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.arguments import Findings, exit_with, finish, parser, positive, wide_console
 from benchmarks.dip_cases import CASES, Case, Trial, is_here, open_trial
-from benchmarks.dip_findings import add_figures, fit_rows, policy_notes, shown, table_of
+from benchmarks.dip_findings import add_figures, fit_rows, key_of, policy_notes, shown, table_of
 from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer
 from benchmarks.images import DEFAULT_DATA, FloatPixels
 from benchmarks.machine import host_facts
@@ -133,9 +133,10 @@ def spoken() -> Callable[[FitProgress], None]:
 
 
 def kept_rows(work: Sequence[Work], arguments: argparse.Namespace) -> list[Row]:
-    """The rows of this run's work, measured now or before."""
+    """The rows of this run's work, measured now or before; the first where two runs beside one another measured the same."""
     wanted = {(case.name, seed, method, settings_of(method, width, arguments)) for case, seed, method, width in work}
-    return [row for method, asked, row in read_rows(arguments.ledger) if (row.case, row.seed, method, asked) in wanted]
+    found = [row for method, asked, row in read_rows(arguments.ledger) if (row.case, row.seed, method, asked) in wanted]
+    return list({key_of(row): row for row in reversed(found)}.values())[::-1]
 
 
 def side(text: str) -> int:

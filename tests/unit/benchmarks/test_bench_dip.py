@@ -14,6 +14,7 @@ from benchmarks import dip
 from benchmarks.arguments import exit_with
 from benchmarks.dip_cases import CASES, Trial, open_trial
 from benchmarks.dip_trials import AUTOMATIC_STOP, ORACLE, Candidate, stop_row
+from benchmarks.schema import FitRow, read_result
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.stopping import NoPolicy
 from restore_sdk.errors import MaskError
@@ -71,6 +72,14 @@ def test_one_fit_gives_rows_for_every_policy_and_a_picture(data: Path, capsys: p
     assert (picture[64, 64 + 3 * 128] == 90).all()  # the truth
     assert dip.main([*words, "--methods", "opencv,ours"]) == 1
     assert "2 of 2 are kept" in capsys.readouterr().out
+    ledger.write_text(ledger.read_text() * 2 + '{"work": "ou')  # two runs at once measured the same, and one was cut off
+    assert dip.main([*words, "--methods", "opencv,ours", "--json", str(data / "result.json"), "--no-gates"]) == 0
+    fits = [row for row in read_result(data / "result.json").rows if isinstance(row, FitRow)]
+    assert [(fit.method, fit.width, fit.seeds) for fit in fits] == [
+        ("opencv inpaint", "", 1),
+        (ORACLE, "draft", 1),
+        (AUTOMATIC_STOP, "draft", 1),
+    ]
 
 
 def test_a_policy_that_was_still_waiting_has_no_row() -> None:
