@@ -30,6 +30,7 @@ from benchmarks.machine import host_facts
 from benchmarks.peers.deep_image_prior import is_installed
 from benchmarks.schema import Model
 from benchmarks.strips import as_bytes, write_strip
+from restore_sdk.cli.dip_memory import freed_memory_kept
 from restore_sdk.dip.options import DipOptions, Width
 from restore_sdk.dip.results import FitProgress
 
@@ -194,7 +195,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     torch.set_num_threads(arguments.threads)
     work = work_of(arguments)
-    measure(work, arguments)
+    with freed_memory_kept():  # as the command does
+        measure(work, arguments)
     rows, findings = kept_rows(work, arguments), Findings()
     if not rows:
         print("no test images, so nothing was measured: pass --data DIR")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore_sdk.errors import OptionsError
+from restore_sdk.errors import OptionsError, RestorerClosedError
 from restore_sdk.image.layout import inspect, read_tile
 from restore_sdk.options import ChannelOrder
 
@@ -88,6 +88,8 @@ class FrameFits:
         self, frame: Image, *, order: ChannelOrder = "rgb", clip: bool = True, cancelled: Cancelled | None = None
     ) -> DipImage:
         """The same with all that is known of the fit."""
+        if self._cancelled:
+            raise RestorerClosedError
         here, told = thumbnail(frame), cancelled or (lambda: False)
         if self._before is None or self._shape != frame.shape or scene_changed(self._before, here):
             self._weights = None
@@ -105,12 +107,13 @@ class FrameFits:
         return made
 
     def in_sequence(self, *, workers: int = 1, reuse: bool = False) -> tuple[FrameFits, None]:
-        """This, as Restorer.in_sequence(). Raises OptionsError."""
+        """The same for another video, from the beginning, as Restorer.in_sequence(). Raises OptionsError."""
         check_in_order(workers, reuse=reuse)
-        return self, None
+        return FrameFits(self._fits, self._first, mask=self._mask, order=self._order, clip=self._clip), None
 
     def cancel(self) -> None:
-        """End the fit that runs, from any thread: its best so far is the frame, and later frames take one iteration each."""
+        """End the fit that runs, from any thread: its best so far is the frame. There are no later frames: in_sequence() begins
+        anew."""
         self._cancelled = True
 
 

@@ -6,9 +6,11 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# of malloc.h: parameter, what it is set to meanwhile (the most that glibc takes; 1 GiB), and glibc's own value
-_TRIM, _MAP = -1, -3
-_KEEPING, _USUAL = {_MAP: 32 << 20, _TRIM: 1 << 30}, {_MAP: 128 << 10, _TRIM: 128 << 10}
+# parameters of malloc.h; meanwhile no block is mapped by itself, however large (a threshold ends at 32 MiB, which one tensor of
+# 512 x 512 pixels exceeds), and the heap shrinks only where 2 GiB are free at its end
+_TRIM, _MAP, _MOST_MAPS = -1, -3, -4
+_KEEPING = {_MOST_MAPS: 0, _TRIM: (1 << 31) - 1}
+_USUAL = {_MOST_MAPS: 65536, _MAP: 128 << 10, _TRIM: 128 << 10}  # glibc's own
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import Tensor
 
 Mask = NDArray[np.bool_]
 
+LEAST = 6  # pixels; fewer say next to nothing, and where so little is known nothing can be spared
 FEWEST = 6  # discs: one alone says too little about the image
 _DEPTH_OF_RADIUS, _DEPTH_OF_PIXEL = 1 / 3, 2 / 3  # a disc's pixels are on average r / 3 from its border, and a pixel is no point
 
@@ -25,10 +26,12 @@ def held_out(usable: Tensor, known: Tensor, share: float, generator: torch.Gener
     """About `share` of the usable pixels, in discs as deep as the holes; pixel by pixel where holes are no deeper than that.
 
     usable, known  (h, w) bool, on the CPU: what may enter the loss, and what was measured at all
-    Returns (h, w) bool.
+    Returns (h, w) bool; none at all where the share comes to fewer than LEAST pixels.
     """
     place = usable.numpy()
     count = share * int(place.sum())
+    if count < LEAST:
+        return torch.zeros_like(usable)
     radius = disc_radius(~known.numpy(), count)
     candidates = _centres(place, radius) if radius else np.zeros(0, np.int64)
     if len(candidates):
@@ -36,7 +39,7 @@ def held_out(usable: Tensor, known: Tensor, share: float, generator: torch.Gener
         made = torch.from_numpy(_discs(shuffled, place.shape, radius, count))
     else:
         made = usable & (torch.rand(usable.shape, generator=generator) < share)
-    return made & (made != usable).any()  # with nothing left to fit, nothing is kept out
+    return made
 
 
 def disc_radius(lost: Mask, count: float) -> int:

@@ -118,7 +118,7 @@ _MAY_BE_NONE = {"sigma", "max_iterations", "max_seconds", "patience", "learning_
 
 def _holds(value: object, kind: type, least: float, most: float) -> bool:
     number = isinstance(value, Integral if kind is int else Real)
-    return number and not isinstance(value, bool) and least <= cast(float, value) <= most
+    return number and not isinstance(value, bool) and least <= cast(float, value) <= most and math.isfinite(cast(float, value))
 
 
 def _wanted(kind: type, least: float, most: float, unit: str) -> str:

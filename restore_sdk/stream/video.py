@@ -44,6 +44,15 @@ class Restores(Protocol):
 
 
 @runtime_checkable
+class Cancellable(Protocol):
+    """What may be at one picture for minutes."""
+
+    def cancel(self) -> None:
+        """End the picture in hand."""
+        ...
+
+
+@runtime_checkable
 class RestoresInSequence(Protocol):
     """What has something of its own for the pictures of one video, in their order: Restorer and FrameFits."""
 
@@ -160,9 +169,14 @@ def _restore_pictures(
     def restore(pixels: NDArray[np.float32]) -> NDArray[Any]:
         return restorer.restore(pixels, channel_order="rgb", clip=True)
 
+    def interrupt() -> None:
+        order.reader.stop()
+        if isinstance(restorer, Cancellable):
+            restorer.cancel()
+
     total, count, began = order.cut.frames(order.facts), 0, time.perf_counter()
     how: Any = {"workers": order.options.workers, "queue": order.options.queue, "reuse": reuse}
-    with stream_frames(restore, read(), interrupt=getattr(restorer, "cancel", None), **how) as restored:
+    with stream_frames(restore, read(), interrupt=interrupt, **how) as restored:
         try:
             for pixels in restored:
                 job.sink.add(pixels, *times.popleft())

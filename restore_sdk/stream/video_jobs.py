@@ -97,6 +97,8 @@ class FileJob:
                 reorders=container.reorders,
             )
         done = self._folder.begin(self._identity(), resume=order.options.resume)
+        if (stop := order.cut.stop) is not None:  # an end before what is kept: the part that it cuts is made again
+            done = [part for part in done if part.last_pts + order.cut.shift < stop]
         self.resumed = sum(part.frames for part in done)
         self.after: int | None = done[-1].last_pts + order.cut.shift if done else None
         self.sink = PartWriter(self._folder, self.encoding, order.frame_writer(self.encoding), done)

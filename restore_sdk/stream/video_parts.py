@@ -105,9 +105,8 @@ class PartFolder:
         except (OSError, ValueError):
             found = {}
         wanted = json.loads(json.dumps(job))
-        changed = [name for name in wanted if found.get(name) != wanted[name]]
-        if changed:
-            was = ", ".join(f"{name} {found.get(name)!r} -> {wanted[name]!r}" for name in changed)
+        if changed := list(_changes(found, wanted)):
+            was = ", ".join(changed)
             raise OptionsError("resume", True, f"the settings that the work was started with ({was}); give those, or start anew")
 
     def _unbroken(self, *, checked: bool = True) -> list[Part]:
@@ -119,6 +118,16 @@ class PartFolder:
                 break
             found.append(part)
         return found
+
+
+def _changes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """What is not as it was, by the innermost name."""
+    for name in wanted:
+        before, now = found.get(name), wanted[name]
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from _changes(before, now)
+        elif before != now:
+            yield f"{name} {before!r} -> {now!r}"
 
 
 def read_packets(part: Part) -> Iterator[EncodedPacket]:

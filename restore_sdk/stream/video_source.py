@@ -50,14 +50,11 @@ class VideoSource:
         self._counted: CountedInput | None = None
         self.damaged = 0  # frames that the decoder had to patch up
         self.missing = 0.0  # seconds at its end, too few to be an error
-        self._open()
         try:
-            first = next(self._frames, None)
-            if first is None:
-                raise VideoReadError(path, "its video stream has no frame that can be decoded; check it with a player")
-            self.facts: VideoFacts = read_facts(path, self._container, self._stream, first)
+            first = self._begin()
         except BaseException:
-            self.close()
+            if self._counted is not None and self._counted.interrupted:  # what FFmpeg swallowed
+                raise KeyboardInterrupt from None
             raise
         self.sample = first  # for what only a frame can tell
         self._pending: list[Any] = [first]
@@ -90,6 +87,11 @@ class VideoSource:
         self._whole.check(stop)
         self.missing = watch.check_end(stop)
 
+    def stop(self) -> None:
+        """End standard input, also for a thread that waits for it; a file goes on."""
+        if self._counted is not None:
+            self._counted.stop()
+
     def close(self) -> None:
         """Close the file; a second call does nothing. Standard input stays open."""
         self._frames.close()
@@ -100,6 +102,19 @@ class VideoSource:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _begin(self) -> Any:
+        """The first frame, once all is open and the facts are read."""
+        self._open()
+        try:
+            first = next(self._frames, None)
+            if first is None:
+                raise VideoReadError(self._path, "its video stream has no frame that can be decoded; check it with a player")
+            self.facts: VideoFacts = read_facts(self._path, self._container, self._stream, first)
+        except BaseException:
+            self.close()
+            raise
+        return first
 
     def _open(self) -> None:
         self._container = self._opened()

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+import io
+import select
 import sys
+import threading
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from restore_sdk.stream.errors import VideoReadError
 
 Y4M = "yuv4mpegpipe"
+SECONDS_BETWEEN_LOOKS = 0.2  # at whether the input was stopped
 
 
 class CountedInput:
-    """Standard input, and how many bytes came out of it."""
+    """Standard input, how many bytes came out of it, and a way out where none come.
+
+    FFmpeg calls read() and swallows what it raises, so Ctrl-C inside is noted as `interrupted`, and the input ends.
+    """
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.taken, self.interrupted = 0, False
+        self._stopped = threading.Event()
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes; none at the end."""
-        content = sys.stdin.buffer.read(size)
+        """At most `size` bytes; none at the end, and after stop()."""
+        try:
+            content = self._read(size)
+        except KeyboardInterrupt:
+            self.interrupted, content = True, b""
+            self.stop()
         self.taken += len(content)
         return content
+
+    def stop(self) -> None:
+        """End the input, also for a thread that waits for it."""
+        self._stopped.set()
+
+    def _read(self, size: int) -> bytes:
+        while not self._stopped.is_set():
+            if _is_ready(sys.stdin.buffer):
+                return cast(io.BufferedReader, sys.stdin.buffer).read1(size)
+        return b""
+
+
+def _is_ready(stream: BinaryIO) -> bool:
+    """Whether a read would not wait, after a moment; yes where the system cannot say."""
+    try:
+        return bool(select.select([stream.fileno()], [], [], SECONDS_BETWEEN_LOOKS)[0])
+    except (OSError, ValueError, AttributeError):  # no file, or a pipe of Windows
+        return True
 
 
 class WholePictures:

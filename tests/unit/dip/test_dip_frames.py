@@ -15,7 +15,7 @@ from restore_sdk import Restorer
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip_frames import FrameFits, scene_changed, thumbnail
 from restore_sdk.dip_images import DipImages
-from restore_sdk.errors import MaskError, OptionsError
+from restore_sdk.errors import MaskError, OptionsError, RestorerClosedError
 from restore_sdk.stream.errors import StreamError
 
 if TYPE_CHECKING:
@@ -131,6 +131,27 @@ def test_closing_a_stream_cuts_its_fit_short() -> None:
     assert iterations(images) < 100_000
 
 
+def test_fits_that_were_cancelled_are_over() -> None:
+    fits = DipImages("dip-inpaint", HASTY, device="cpu").in_sequence(HOLE)
+    fits.restore(BRIGHT)
+    fits.cancel()
+    with pytest.raises(RestorerClosedError):
+        fits.restore(BRIGHT)
+    again, _ = fits.in_sequence()
+    assert not (again.restore(BRIGHT)[HOLE] == BRIGHT[HOLE]).all()
+
+
+def test_one_object_restores_two_videos(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="needs the extra [video]")
+    from restore_sdk.stream.video import restore_video
+
+    source, images = make_video(tmp_path / "in.mkv", 2), DipImages("dip-denoise", HASTY, device="cpu")
+    fits = images.in_sequence()
+    for name in ("first.mkv", "second.mkv"):
+        restore_video(fits, source, tmp_path / name)
+        assert iterations(images) == 3  # the second picture, from the weights of the first
+
+
 def test_a_video_goes_on_from_picture_to_picture(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="needs the extra [video]")
     from restore_sdk.stream.video import restore_video
@@ -164,7 +185,7 @@ def test_a_video_is_kept_in_short_parts_and_resumed_with_the_same_mask_and_optio
 
     with pytest.raises(KeyboardInterrupt):
         restore_video(fits(mask), source, target, on_progress=stop)
-    for other, change in ((fits(mask.T), "mask"), (fits(mask, seed=1), "seed")):
+    for other, change in ((fits(mask.T), "mask '"), (fits(mask, seed=1), r"started with \(seed 0 -> 1\)")):
         with pytest.raises(OptionsError, match=change):
             restore_video(other, source, target, resume)
     report = restore_video(fits(mask), source, target, resume)

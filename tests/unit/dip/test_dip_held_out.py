@@ -13,6 +13,7 @@ from restore_sdk.degradations import seeded
 from restore_sdk.dip.held_out import FEWEST, disc_radius, held_out
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.problem import pose
+from restore_sdk.dip_images import DipImages
 
 WHOLE = torch.ones(96, 96, dtype=torch.bool)
 
@@ -84,5 +85,16 @@ def test_any_mask(height: int, width: int, lost: float, coarse: int, share: floa
     assert made.dtype == torch.bool
     assert made.shape == usable.shape
     assert not (made & ~usable).any()
-    assert not usable.any() or (usable & ~made).any()
+    assert not made.any() or (int(made.sum()) >= 1 and (usable & ~made).any())
     assert torch.equal(made, held_out(usable, known, share, seeded(seed)))
+
+
+def test_where_little_is_known_nothing_is_kept_out_and_another_policy_stops() -> None:
+    known = np.zeros((12, 12), bool)
+    known[::2, ::2] = True  # 36 pixels
+    assert not held_out(torch.from_numpy(known), torch.from_numpy(known), 0.03, seeded(0)).any()
+    image = np.linspace(0, 255, 12, dtype=np.uint8)[None, :, None] * np.ones((12, 1, 3), np.uint8)
+    images = DipImages("dip-inpaint", DipOptions(width="draft", max_iterations=30, patience=10), device="cpu")
+    made = images.restore(image, ~known).outcome.fits[0]
+    assert made.policy == "wmv"
+    assert made.best_iteration == 30  # a window is not full yet, so the latest is the best

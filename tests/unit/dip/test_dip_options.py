@@ -31,6 +31,7 @@ from restore_sdk.options import TileOptions
         ("max_seconds", -1),
         ("patience", 1.5),
         ("held_out", 0.0),
+        ("max_seconds", float("inf")),
         ("seed", -1),
         ("smoothing", 1.0),
         ("tile", 63),

@@ -114,6 +114,17 @@ def test_interrupted_while_the_file_was_put_together(clip: Path, tmp_path: Path,
     assert again.done == 4
 
 
+def test_an_end_before_what_is_kept(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(StreamError):
+        restore_video(Power(30).restorer, clip, tmp_path / "out.mp4")
+    cut = {"end": 0.5}
+    report = restore_video(Power().restorer, clip, tmp_path / "out.mp4", VideoOptions(resume=True, **cut))  # type: ignore[arg-type]
+    restore_video(Power().restorer, clip, tmp_path / "whole.mp4", VideoOptions(**cut))  # type: ignore[arg-type]
+    assert report.resumed % 8 == 0
+    assert report.resumed < report.frames
+    assert contents(tmp_path / "out.mp4").packets == contents(tmp_path / "whole.mp4").packets
+
+
 def test_other_settings_are_refused(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(StreamError):
         restore_video(Power(20).restorer, clip, tmp_path / "out.mp4")

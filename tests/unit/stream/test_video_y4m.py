@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +28,7 @@ from restore_sdk.stream.errors import VideoReadError
 from restore_sdk.stream.video import restore_video
 from restore_sdk.stream.video_options import VideoOptions
 from restore_sdk.stream.video_source import VideoSource
+from restore_sdk.stream.y4m_input import CountedInput
 
 SPEC = ModelSpec(name="copy", method="none", task="denoise", receptive_radius=0)
 COPY = Restorer(FunctionBackend(SPEC, np.copy))
@@ -130,3 +135,55 @@ def test_a_gif_that_moves_is_a_video(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:], duration=100)
     restore_video(COPY, tmp_path / "clip.gif", tmp_path / "out.mkv")
     assert len(contents(tmp_path / "out.mkv").times) == 3
+
+
+def test_an_input_that_stalls_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    try:
+        with open(reading, "rb", closefd=False) as stream:
+            monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
+            os.write(writing, b"YUV")
+            counted = CountedInput()
+            assert counted.read(32768) == b"YUV"
+            threading.Timer(0.1, counted.stop).start()
+            assert counted.read(32768) == b""
+            assert (counted.taken, counted.interrupted) == (3, False)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("begun", [b"", HEADER + pictures(2)], ids=["silent", "stalled"])
+def test_interrupted_while_standard_input_stalls(begun: bytes, small_model: Path, tmp_path: Path) -> None:
+    words = ["video", "-", "-o", str(tmp_path / "out.mkv"), "-m", str(small_model), "--threads", "1", "--device", "cpu"]
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED_AT_ITS_INPUT, *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdin is not None
+        assert program.stderr is not None
+        program.stdin.write(begun)
+        program.stdin.flush()
+        assert program.stderr.readline() == b"reading\n"
+        program.send_signal(signal.SIGINT)
+        said = program.stderr.read()
+    assert program.returncode == 130, said
+    assert b"interrupted" in said
+    assert b"Traceback" not in said
+
+
+INTERRUPTED_AT_ITS_INPUT = """
+import sys
+from restore_sdk.cli.main import main
+from restore_sdk.stream import y4m_input
+ready, waits = y4m_input._is_ready, []
+def noted(stream):
+    answer = ready(stream)
+    if not answer and not waits:
+        waits.append(True)
+        print("reading", file=sys.stderr, flush=True)
+    return answer
+y4m_input._is_ready = noted
+sys.argv = ["restore", *sys.argv[1:]]
+main()
+"""
