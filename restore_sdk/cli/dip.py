@@ -128,7 +128,7 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """The first Ctrl-C only asks, so that the fit ends with its best; the second interrupts as ever."""
+    """The first Ctrl-C, or SIGTERM, only asks, so that the fit ends with its best; the second interrupts as ever."""
     interrupt = Interrupt()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -137,11 +137,12 @@ def interruptible() -> Iterator[Interrupt]:
         interrupt.asked = True
         note("interrupted: the best so far will be written; press Ctrl-C again to give it up")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class FitBars(FileProgress):

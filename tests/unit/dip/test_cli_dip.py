@@ -176,14 +176,15 @@ def test_the_first_interrupt_writes_the_best_so_far(
     assert "2 iterations, ended by cancelled" in said
 
 
-def test_the_second_interrupt_interrupts() -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_interrupt_interrupts(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
     with interruptible() as interrupt:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         assert interrupt()
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize(
