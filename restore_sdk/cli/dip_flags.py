@@ -58,7 +58,9 @@ ScaleFactor: TypeAlias = Annotated[
 ]
 WidthFlag: TypeAlias = Annotated[
     WidthChoice | None,
-    typer.Option("--width", help="Of the network: the best takes ten times the draft's time.", rich_help_panel=PANEL),
+    typer.Option(
+        "--width", help="Of the network: an iteration of quality takes six times the draft's time.", rich_help_panel=PANEL
+    ),
 ]
 StoppingFlag: TypeAlias = Annotated[
     StoppingChoice | None, typer.Option("--stopping", help="What ends a fit.", rich_help_panel=PANEL)
