@@ -34,12 +34,10 @@ def held_out(usable: Tensor, known: Tensor, share: float, generator: torch.Gener
         return torch.zeros_like(usable)
     radius = disc_radius(~known.numpy(), count)
     candidates = _centres(place, radius) if radius else np.zeros(0, np.int64)
-    if len(candidates):
-        shuffled = candidates[torch.randperm(len(candidates), generator=generator).numpy()]
-        made = torch.from_numpy(_discs(shuffled, place.shape, radius, count))
-    else:
-        made = usable & (torch.rand(usable.shape, generator=generator) < share)
-    return made
+    if len(candidates) == 0:
+        return usable & (torch.rand(usable.shape, generator=generator) < share)
+    shuffled = candidates[torch.randperm(len(candidates), generator=generator).numpy()]
+    return torch.from_numpy(_discs(shuffled, place.shape, radius, count))
 
 
 def disc_radius(lost: Mask, count: float) -> int:
