@@ -25,11 +25,11 @@ from benchmarks.arguments import Findings, exit_with, finish, parser, positive, 
 from benchmarks.dip_cases import CASES, Case, Trial, is_here, open_trial
 from benchmarks.dip_findings import add_figures, fit_rows, key_of, policy_notes, shown, table_of
 from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer
-from benchmarks.images import DEFAULT_DATA, FloatPixels
+from benchmarks.images import DEFAULT_DATA, FloatPixels, as_bytes
 from benchmarks.machine import host_facts
 from benchmarks.peers.deep_image_prior import is_installed
 from benchmarks.schema import Model
-from benchmarks.strips import as_bytes, write_strip
+from benchmarks.strips import write_strip
 from restore_sdk.cli.dip_memory import freed_memory_kept
 from restore_sdk.dip.options import DipOptions, Width
 from restore_sdk.dip.results import FitProgress

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.images import FloatPixels, as_float, read_pixels
+from benchmarks.images import FloatPixels, as_bytes, as_float, read_pixels
 from benchmarks.metrics import psnr, ssim
 from restore_sdk.degradations import Downsample, seeded
 from restore_sdk.errors import MaskError
@@ -80,14 +80,12 @@ class Trial:
     def opencv(self) -> tuple[str, FloatPixels]:
         """The best that OpenCV has for it, and its name."""
         if self.case.task == "dip-denoise":
-            pixels = np.rint(self.measured * 255).astype(
-                np.uint8
-            )  # all channels at once: ahead of fastNlMeansDenoisingColored here
+            pixels = as_bytes(self.measured)  # all channels at once: ahead of fastNlMeansDenoisingColored here
             return "opencv nl-means", as_float(np.asarray(cv2.fastNlMeansDenoising(pixels, None, h=SIGMA), np.uint8))
         if self.known is None:
             size = self.clean.shape[1], self.clean.shape[0]
             return "opencv bicubic", np.asarray(cv2.resize(self.measured, size, interpolation=cv2.INTER_CUBIC), np.float32)
-        pixels = np.rint(self.measured * 255).astype(np.uint8)
+        pixels = as_bytes(self.measured)
         filled = cv2.inpaint(pixels, (~self.known).astype(np.uint8), 3, cv2.INPAINT_TELEA)
         return "opencv inpaint", as_float(np.asarray(filled, np.uint8))
 

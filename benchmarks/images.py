@@ -85,6 +85,11 @@ def read_pixels(path: Path, *, gray: bool = False) -> BytePixels:
     return np.asarray(pixels if gray else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+def as_bytes(pixels: FloatPixels) -> BytePixels:
+    """[0, 1] as 0..255; what lies outside is clipped."""
+    return np.asarray(np.rint(np.clip(pixels, 0, 1) * 255), np.uint8)
+
+
 def as_float(pixels: BytePixels) -> FloatPixels:
     """The same image in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(255)
@@ -127,7 +132,7 @@ def _pattern() -> BytePixels:
 
 def _noisy_block(block: BytePixels, sigma: float, seed: int) -> BytePixels:
     noisy = add_noise(as_float(block), sigma, seed)
-    return np.rint(np.clip(noisy, 0, 1) * 255).astype(np.uint8)
+    return as_bytes(noisy)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.images import BytePixels, FloatPixels
+from benchmarks.images import BytePixels
 
 JPEG_QUALITY = 88
 
@@ -20,8 +20,3 @@ def write_strip(path: Path, rows: Sequence[Sequence[BytePixels]], option: str) -
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), quality):
         raise OSError(f"cannot write {path.name} into {path.parent}; pass {option} with a place that can be written")
-
-
-def as_bytes(pixels: FloatPixels) -> BytePixels:
-    """[0, 1] as 0..255."""
-    return np.asarray(np.rint(np.clip(pixels, 0, 1) * 255), np.uint8)

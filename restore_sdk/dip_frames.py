@@ -108,21 +108,16 @@ class FrameFits:
 
     def in_sequence(self, *, workers: int = 1, reuse: bool = False) -> tuple[FrameFits, None]:
         """The same for another video, from the beginning, as Restorer.in_sequence(). Raises OptionsError."""
-        check_in_order(workers, reuse=reuse)
+        if reuse:
+            raise OptionsError("reuse", reuse, "False with 'dip-...', whose tiles are fits of their own")
+        if workers != 1:
+            raise OptionsError("workers", workers, "1 with 'dip-...': a frame starts from the weights of the one before it")
         return FrameFits(self._fits, self._first, mask=self._mask, order=self._order, clip=self._clip), None
 
     def cancel(self) -> None:
         """End the fit that runs, from any thread: its best so far is the frame. There are no later frames: in_sequence() begins
         anew."""
         self._cancelled = True
-
-
-def check_in_order(workers: int, *, reuse: bool) -> None:
-    """Raise OptionsError if frames would be restored beside one another, or tiles taken over."""
-    if reuse:
-        raise OptionsError("reuse", reuse, "False with 'dip-...', whose tiles are fits of their own")
-    if workers != 1:
-        raise OptionsError("workers", workers, "1 with 'dip-...': a frame starts from the weights of the one before it")
 
 
 def thumbnail(image: Image) -> NDArray[np.float32]:

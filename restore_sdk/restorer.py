@@ -213,11 +213,12 @@ class Restorer:
 
         Frames come out in order; what a stage raises ends the stream as a StreamError. Raises OptionsError, RestorerClosedError.
         """
-        from restore_sdk.stream.frames import stream_frames  # noqa: PLC0415 what only streams need is loaded here
+        from restore_sdk.stream.frames import Cancellable, stream_frames  # noqa: PLC0415 what only streams need is loaded here
 
         inner, tiles = self.in_sequence(workers=workers, reuse=reuse)
         how: Any = {"workers": workers, "queue": queue, "policy": policy, "max_age": max_age}
-        return stream_frames(inner.restore, frames, reuse=tiles, interrupt=getattr(inner, "cancel", None), **how)
+        cancel = inner.cancel if isinstance(inner, Cancellable) else None
+        return stream_frames(inner.restore, frames, reuse=tiles, interrupt=cancel, **how)
 
     def in_sequence(self, *, workers: int = 1, reuse: bool = False) -> tuple[Restorer | FrameFits, ReusedTiles | None]:
         """What restores the frames of one video: this, or with `reuse` one like it that takes over the tiles that are as in the

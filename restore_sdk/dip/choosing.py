@@ -36,15 +36,16 @@ def chosen_stopping(task: DipTask, options: DipOptions) -> Stopping:
     return AUTOMATIC[task] if options.stopping == "auto" else options.stopping
 
 
-def new_policy(name: Stopping, options: DipOptions, preset: Preset, sigma: float | None) -> Policy:
-    """A fresh policy for one fit. `sigma` is what the discrepancy is held against; where it is next to nothing, WMV stands in."""
+def new_policy(name: Stopping, options: DipOptions, preset: Preset, sigma: float | None, *, holds_out: bool = True) -> Policy:
+    """A fresh policy for one fit. WMV stands in where one has nothing to go by: `sigma`, which the discrepancy is held against,
+    is next to nothing, or too little is known to keep anything out of the loss (`holds_out` False)."""
     patience = min(PATIENCE, preset.iterations) if options.patience is None else options.patience
     windowed = WindowedVariancePolicy(WINDOW, patience)
     if name == "discrepancy" and sigma is not None and sigma >= LEAST_NOISE:
         return DiscrepancyPolicy(sigma, TAU, fallback=windowed)
     if name == "emv":
         return ExponentialVariancePolicy(RATE, patience)
-    if name == "held-out":
+    if name == "held-out" and holds_out:
         return HeldOutPolicy(patience)
     if name == "none":
         return NoPolicy()

@@ -16,12 +16,11 @@ from restore_sdk.dip.choosing import chosen_stopping, new_policy
 from restore_sdk.dip.devices import dip_device, errors_translated, untranslated
 from restore_sdk.dip.fit import Fit, FitLimits
 from restore_sdk.dip.noise_level import noise_level
-from restore_sdk.dip.options import DipOptions, Stopping
+from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.presets import chosen_preset
 from restore_sdk.dip.problem import Problem, operator_of, pose, reach, stacked
 from restore_sdk.dip.results import Cancelled, DipOutcome, FitResult, Planes, ProgressCallback
 from restore_sdk.dip.stepping import Weights
-from restore_sdk.dip.stopping import Policy
 from restore_sdk.dip.tiles import Tile, cut_up, merged, scaled, trusted
 from restore_sdk.errors import DeviceMemoryError, MaskError, OptionsError
 from restore_sdk.options import DipTask
@@ -123,7 +122,10 @@ class _Job:
         seconds = self._seconds(group, began)
         if self._watch.cancelled() or (seconds is not None and seconds <= 0 and group.start > 0):
             return [first_guess(problem, self._scale) for problem in problems]
-        policies = [self._policy(problem) for problem in problems]
+        policies = [
+            new_policy(self._options.stopping, self._options, self._preset, self.sigma, holds_out=bool(problem.held_out.any()))
+            for problem in problems
+        ]
         chosen = None if start is None else [start[index] for index in group]
         tile = problems[0].shape[1:]
         with errors_translated((tile[0], tile[1])):
@@ -138,12 +140,6 @@ class _Job:
                 start=chosen,
             )
             return fit.run()
-
-    def _policy(self, problem: Problem) -> Policy:
-        """That of the options; where too little is known to keep anything out of the loss, WMV stands in."""
-        asked = self._options.stopping
-        name: Stopping = "wmv" if asked == "held-out" and not problem.held_out.any() else asked
-        return new_policy(name, self._options, self._preset, self.sigma)
 
     def _limits(self, group: range, seconds: float | None) -> FitLimits:
         watch = self._watch

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, get_args
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, get_args, runtime_checkable
 
 from restore_sdk.errors import OptionsError
 from restore_sdk.options import DEFAULT_QUEUE, MOST_WORKERS
@@ -29,6 +29,15 @@ class Reuse(Protocol):
 
     def share(self) -> float:
         """Share of the tiles of this thread's frame that were not computed again, 0 to 1."""
+        ...
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """What may be at one frame for minutes."""
+
+    def cancel(self) -> None:
+        """End the frame in hand, from any thread."""
         ...
 
 

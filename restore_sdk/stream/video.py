@@ -17,7 +17,7 @@ from restore_sdk.errors import OptionsError
 from restore_sdk.image.atomic import check_target
 from restore_sdk.spec import ModelSpec
 from restore_sdk.stream.errors import StreamError, VideoWriteError
-from restore_sdk.stream.frames import Reuse, stream_frames
+from restore_sdk.stream.frames import Cancellable, Reuse, stream_frames
 from restore_sdk.stream.video_jobs import Order, VideoJob, open_job
 from restore_sdk.stream.video_options import Cut, VideoOptions
 from restore_sdk.stream.video_source import STANDARD_INPUT, VideoSource
@@ -40,15 +40,6 @@ class Restores(Protocol):
 
     def report(self) -> Mapping[str, object]:
         """What really runs."""
-        ...
-
-
-@runtime_checkable
-class Cancellable(Protocol):
-    """What may be at one picture for minutes."""
-
-    def cancel(self) -> None:
-        """End the picture in hand."""
         ...
 
 
