@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from restore_sdk.cli.main import main
+from restore_sdk.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ python -m training degrade IMAGE --corruption SPEC -o OUT
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,12 +34,21 @@ EXTRA_MISSING = 5  # as `restore` and `export` say it
 
 @contextmanager
 def _imports() -> Iterator[None]:
-    """What a sub-command imports as it runs, since --help must not wait for PyTorch; the remedy if that is not installed."""
+    """What a sub-command imports as it runs, since --help must not wait for PyTorch; the remedy if that is not installed.
+
+    Ctrl-C ends the process at once: broken off in an import, compiled modules answer with errors of their own.
+    """
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if usual:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     except ModuleNotFoundError as exc:
         typer.echo(f"error: {exc.name!r} is not installed; run: pip install 'restore-sdk[train]'", err=True)
         raise typer.Exit(EXTRA_MISSING) from exc
+    finally:
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @app.callback()

@@ -12,7 +12,6 @@ from restore_sdk import __version__
 from restore_sdk.cli.camera import camera
 from restore_sdk.cli.doctor import doctor
 from restore_sdk.cli.engines import engines
-from restore_sdk.cli.exit_codes import ExitCode
 from restore_sdk.cli.image import image
 from restore_sdk.cli.models import models
 from restore_sdk.cli.program import Program
@@ -59,14 +58,7 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """Run the program and leave with its exit code."""
+    """Run the program and leave with its exit code. start.py is where it begins."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in any encoding
-    try:
-        app(prog_name="restore")
-    except KeyboardInterrupt:  # before or after a command, whose own edge reports it
-        sys.exit(ExitCode.INTERRUPTED)
-
-
-if __name__ == "__main__":
-    main()
+    app(prog_name="restore")

@@ -43,7 +43,7 @@ def test_wheel_carries_the_licence_and_the_command(wheel: zipfile.ZipFile) -> No
     (licence,) = [name for name in wheel.namelist() if name.endswith("/LICENSE")]
     assert wheel.read(licence).decode() == repository.read(Path("LICENSE"))
     (commands,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert "restore = restore_sdk.cli.main:main" in wheel.read(commands).decode()
+    assert "restore = restore_sdk.cli.start:main" in wheel.read(commands).decode()
 
 
 def test_nothing_in_the_wheel_is_of_one_machine(wheel: zipfile.ZipFile) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from restore_sdk import __version__
 from restore_sdk.cli import main as program
+from restore_sdk.cli import start
 
 PROGRAM = [sys.executable, "-m", "restore_sdk"]
 HEAVY = {"numpy", "cv2", "PIL", "onnxruntime", "torch", "onnx", "rich.progress", "restore_sdk.restorer"}
@@ -97,12 +98,14 @@ def test_failures_leave_stdout_to_results(arguments: list[str], code: int) -> No
 
 
 def test_ctrl_c_outside_a_command_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "wait_for_imports", lambda: None)
+
     def interrupt(**_options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(program, "app", interrupt)
     with pytest.raises(SystemExit) as ended:
-        program.main()
+        start.main()
     assert ended.value.code == 130
 
 
@@ -120,7 +123,7 @@ def test_ctrl_c(small_model: Path, picture: Callable[..., Path], tmp_path: Path)
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "    return genuine(self, source, target, **options)\n"
         "Restorer.restore_file = restore_file\n"
-        "from restore_sdk.cli.main import main\n"
+        "from restore_sdk.cli.start import main\n"
         "main()\n"
     )
     arguments = ["image", tmp_path / "in", "-o", tmp_path / "out", "-m", small_model]

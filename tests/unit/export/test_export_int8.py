@@ -14,12 +14,12 @@ import pytest
 from tiny_checkpoint import QUICK
 from typer.testing import CliRunner
 
-from export.__main__ import app
 from export.calibration import texture
 from export.errors import ExportError, Int8LossError
 from export.int8 import Loss, check_loss, losses, quantised
 from export.int8_images import MEASURED_SIGMAS, Pair, int8_images
 from export.produce import Exported, ExportOptions
+from export.program import app
 from export.stamp import read_stamped, stamped
 from export.to_int8 import ExportedInt8, export_int8
 from export.tolerance import difference

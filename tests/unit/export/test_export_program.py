@@ -12,8 +12,8 @@ from tiny_checkpoint import save_tiny
 from typer.testing import CliRunner, Result
 
 import export.produce
-from export.__main__ import app
 from export.produce import STEPS, Exported
+from export.program import app
 
 
 def run(*arguments: object) -> Result:
@@ -110,6 +110,6 @@ def test_errors_are_json_too(tmp_path: Path) -> None:
 
 
 def test_help_loads_no_framework() -> None:
-    code = "import sys, export.__main__; print({'torch', 'onnx', 'onnxruntime', 'PIL', 'rich'} & set(sys.modules))"
+    code = "import sys, export.program; print({'torch', 'onnx', 'onnxruntime', 'PIL', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     assert done.stdout.strip() == "set()"

@@ -13,9 +13,9 @@ import rich.console
 from tiny_checkpoint import QUICK
 from typer.testing import CliRunner
 
-from export.__main__ import app
 from export.console import steps_shown
 from export.produce import export_onnx
+from export.program import app
 from export.run_count import counting, numbered
 from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.spec import ModelSpec

@@ -19,10 +19,10 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 import export.tensorrt_command
-from export.__main__ import app
 from export.checkpoint import load_checkpoint
 from export.errors import OutputError
 from export.produce import Exported
+from export.program import app
 from export.stamp import read_stamped, stamped
 from export.to_onnx import serialised, trace
 from export.to_tensorrt import ProfileSizes, export_plan

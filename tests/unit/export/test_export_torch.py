@@ -16,12 +16,12 @@ from tiny_checkpoint import QUICK
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from export.__main__ import app
 from export.calibration import texture
 from export.checkpoint import load_checkpoint
 from export.errors import ExportError, OutputError
 from export.half_gate import Gate
 from export.produce import Exported
+from export.program import app
 from export.to_torch import STEPS, export_torch, serialised, trace_program
 from export.tolerance import Precision
 from restore_sdk.backends.onnx_runtime import open_onnxruntime

@@ -13,12 +13,12 @@ import pytest
 from tiny_checkpoint import QUICK
 from typer.testing import CliRunner, Result
 
-from export.__main__ import app
 from export.checkpoint import load_checkpoint
 from export.console import print_exported
 from export.errors import DifferentNumbersError, ExportError, HalfPrecisionError
 from export.keep_fp32 import in_half
 from export.produce import Exported, ExportOptions, export_onnx
+from export.program import app
 from export.stamp import read_stamped, stamped
 from export.to_onnx import serialised, trace
 from export.tolerance import Precision

@@ -174,7 +174,7 @@ def test_interrupted_while_standard_input_stalls(begun: bytes, small_model: Path
 
 INTERRUPTED_AT_ITS_INPUT = """
 import sys
-from restore_sdk.cli.main import main
+from restore_sdk.cli.start import main
 from restore_sdk.stream import y4m_input
 ready, waits = y4m_input._is_ready, []
 def noted(stream):

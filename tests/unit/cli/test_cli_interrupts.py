@@ -1,0 +1,72 @@
+"""Ctrl-C while modules are being imported."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from restore_sdk.cli.interrupts import wait_for_imports
+
+SLOW_MODULE = "import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n"
+
+
+@pytest.fixture
+def handled() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    wait_for_imports()
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("handled")
+def test_an_import_is_finished_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_module.py").write_text(SLOW_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    slow_module = import_module("slow_module")
+    with pytest.raises(KeyboardInterrupt):
+        threading.Event().wait(20)
+    assert slow_module.whole
+
+
+@pytest.mark.usefixtures("handled")
+def test_other_work_is_interrupted_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_other_handlers_stay(handler: signal.Handlers) -> None:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        wait_for_imports()
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child process")
+@pytest.mark.parametrize("package", ["restore_sdk", "export"])
+def test_programs_have_no_traceback_whatever_they_were_importing(package: str) -> None:
+    code = (
+        "import runpy, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'numpy':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "            time.sleep(0.2)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        f"sys.argv = ['{package}', *sys.argv[1:]]\n"
+        f"runpy.run_module('{package}', run_name='__main__')\n"
+    )
+    words = {"restore_sdk": ["image", "a.png", "-o", "b.png"], "export": ["verify", "a.onnx", "--against", "b.onnx"]}[package]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (130, 4)  # 4: there is no such model, which it may say before it is interrupted again
+    assert "Traceback" not in done.stderr
