@@ -93,11 +93,15 @@ def kernel_of(text: str) -> Any:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """(H, W) bool, True where the image at `path` is white. Values between are halved; DipImages checks the rest."""
+    """(H, W) bool, True where the image at `path` is white and not transparent. Values between are halved; DipImages checks the
+    rest."""
     pixels = read_image(path).pixels
-    gray = pixels if pixels.ndim == 2 else pixels[..., :3].max(2)
-    half = {"u": np.iinfo(gray.dtype).max / 2 if gray.dtype.kind == "u" else 0, "f": 0.5}[gray.dtype.kind]
-    return np.asarray(gray > half)
+    half = np.iinfo(pixels.dtype).max / 2 if pixels.dtype.kind == "u" else 0.5
+    light = pixels > half
+    if light.ndim == 2:
+        return np.asarray(light)
+    white = light[..., :3].any(2)
+    return np.asarray(white & light[..., 3] if light.shape[2] == 4 else white)
 
 
 def mask_of(flags: DipFlags) -> NDArray[np.bool_] | None:

@@ -126,6 +126,15 @@ def mask_file(photo: Path) -> Path:
     return photo.with_name("mask.png")
 
 
+@pytest.mark.parametrize("colour", [(255, 255, 255), (255, 0, 0)])
+def test_white_or_a_full_colour_marks_and_transparent_does_not(photo: Path, colour: tuple[int, int, int]) -> None:
+    layer = np.zeros((20, 24, 4), np.uint8)
+    layer[..., :3] = colour  # transparent pixels of a layer have some colour too
+    layer[4:8, 6:12, 3] = 255
+    Image.fromarray(layer).save(photo.with_name("layer.png"))
+    assert np.array_equal(mask_of(DipFlags(mask=photo.with_name("layer.png"))), layer[..., 3] > 0)
+
+
 def test_a_mask_that_looks_inverted_is_told(mask_file: Path) -> None:
     plain = mask_of(DipFlags(mask=mask_file))
     assert plain is not None
