@@ -44,7 +44,8 @@ Work = tuple[Case, int, str, str]  # case, seed, method, width of our network
 
 def work_of(arguments: argparse.Namespace) -> list[Work]:
     """What is to be measured, seed after seed, so that a run that is cut short has every case at least once."""
-    cases = [CASES[name] for name in arguments.cases if is_here(CASES[name], arguments.data)]
+    chosen = dict.fromkeys(CASES[name].measured_as(arguments.size) for name in arguments.cases)
+    cases = [CASES[name] for name in chosen if is_here(CASES[name], arguments.data)]
     methods = [name for name in arguments.methods if name != "deepinv" or is_installed()]
     ways = [(method, width) for method in methods for width in (arguments.width if method == "ours" else [""])]
     return [(case, seed, *way) for seed in range(arguments.seeds) for case in cases for way in ways]
@@ -137,7 +138,9 @@ def kept_rows(work: Sequence[Work], arguments: argparse.Namespace) -> list[Row]:
     """The rows of this run's work, measured now or before; the first where two runs beside one another measured the same."""
     wanted = {(case.name, seed, method, settings_of(method, width, arguments)) for case, seed, method, width in work}
     found = [row for method, asked, row in read_rows(arguments.ledger) if (row.case, row.seed, method, asked) in wanted]
-    return list({key_of(row): row for row in reversed(found)}.values())[::-1]
+    rows = list({key_of(row): row for row in reversed(found)}.values())[::-1]
+    stands_for = {name: CASES[name].measured_as(arguments.size) for name in arguments.cases}
+    return [dataclasses.replace(row, case=name) for name, measured in stands_for.items() for row in rows if row.case == measured]
 
 
 def side(text: str) -> int:

@@ -12,8 +12,9 @@ pytest.importorskip("torch", reason="needs PyTorch")
 
 from benchmarks import dip
 from benchmarks.arguments import exit_with
-from benchmarks.dip_cases import CASES, Trial, open_trial
+from benchmarks.dip_cases import CASES, TWIN_SIDE, Trial, is_here, open_trial
 from benchmarks.dip_trials import AUTOMATIC_STOP, ORACLE, Candidate, stop_row
+from benchmarks.images import DEFAULT_DATA
 from benchmarks.schema import FitRow, read_result
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.stopping import NoPolicy
@@ -91,3 +92,31 @@ def test_a_policy_that_was_still_waiting_has_no_row() -> None:
     ended = stop_row("ours, by wmv", waiting, trial, DipOptions(max_iterations=40))
     assert ended is not None
     assert ended.stop == "max_iterations"
+
+
+def test_one_picture_in_two_sets_is_fitted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, face = CASES["sr4-head"], CASES["sr4-set14-face"]
+    for case in (head, face):
+        (tmp_path / case.image).parent.mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / case.image), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    words = ["--data", str(tmp_path), "--ledger", str(tmp_path / "rows.jsonl"), "--size", "64", "--methods", "opencv"]
+    words += ["--threads", "1", "--seeds", "1", "--json", str(tmp_path / "result.json")]
+    assert dip.main([*words, "--cases", f"{head.name},{face.name}"]) == 0
+    assert "0 of 1 are kept" in capsys.readouterr().out
+    assert dip.main([*words, "--cases", face.name]) == 0
+    assert "1 of 1 are kept" in capsys.readouterr().out
+    rows = read_result(tmp_path / "result.json").rows
+    assert [row.case for row in rows if isinstance(row, FitRow)] == [face.name]
+    assert dip.main([*words, "--cases", face.name, "--size", "0"]) == 0
+    assert "0 of 1 are kept" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not is_here(CASES["sr4-head"], DEFAULT_DATA), reason="needs the test sets")
+@pytest.mark.parametrize("size", [32, 256, TWIN_SIDE])
+def test_a_case_that_stands_for_another_has_its_pixels(size: int) -> None:
+    twins = [(case, CASES[case.twin]) for case in CASES.values() if case.twin is not None]
+    assert twins
+    for case, other in twins:
+        first, second = (open_trial(one, DEFAULT_DATA, size, 0) for one in (case, other))
+        assert np.array_equal(first.clean, second.clean)
+        assert case.task == other.task
