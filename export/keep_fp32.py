@@ -5,7 +5,7 @@ The search is greedy; trying every set would take 2**n runs.
 1. Keep each layer whose values are beyond the range of FP16: measured in FP32, among those that the half network still holds
    in FP16, the innermost modules that give such a value, and the layers that take it. Repeat until none is left.
 2. While the answers differ too much: keep one more, the one that costs most when it alone is in FP16.
-3. Give each kept layer back to FP16, the least costly first, where the gate still passes without it.
+3. Give each layer that was kept for this back to FP16, the least costly first, where the gate still passes without it.
 
 What remains is irreducible: no single layer of it can be left out. It is not proven to be the smallest of all sets.
 """
@@ -40,27 +40,31 @@ def parse_keep(text: str) -> KeepChoice:
     return tuple(dict.fromkeys(names))
 
 
-def in_half(loaded: Checkpoint, choice: KeepChoice, images: Path | None) -> tuple[nn.Module, Gate]:
+def in_half(
+    loaded: Checkpoint, choice: KeepChoice, images: Path | None, *, always: tuple[str, ...] = ()
+) -> tuple[nn.Module, Gate]:
     """The network in FP16, float32 in and out, and the gate that it passed on the images of a folder (None: the examples).
-    Raises HalfPrecisionError, OptionsError and ExportError."""
+    `always` are kept whatever is chosen. Raises HalfPrecisionError, OptionsError and ExportError."""
     tried = gate_images(images, loaded.channels, loaded.size_multiple)
-    gate = choose_kept(measured(loaded.network, tried), choice)
+    gate = choose_kept(measured(loaded.network, tried), choice, always)
     return half_wrapped(loaded.network, gate.keep), gate
 
 
-def choose_kept(measured: Measured, choice: KeepChoice) -> Gate:
-    """The gate that passed, with the layers it keeps. Raises HalfPrecisionError, OptionsError and ExportError."""
+def choose_kept(measured: Measured, choice: KeepChoice, always: tuple[str, ...] = ()) -> Gate:
+    """The gate that passed, with the layers it keeps, among them `always`. Raises HalfPrecisionError, OptionsError and
+    ExportError."""
     if choice == "auto":
-        return _Search(measured).run()
-    gate = measured.gate(choice)
+        return _Search(measured, always).run()
+    gate = measured.gate((*choice, *always))
     if not gate.passed:
-        check(gate, () if gate.overflowing or gate.enterers else _Search(measured).costly(choice))
+        check(gate, () if gate.overflowing or gate.enterers else _Search(measured).costly(gate.keep))
     return gate
 
 
 @dataclass(slots=True)
 class _Search:
     measured: Measured
+    always: tuple[str, ...] = ()
     costs: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Gate:
@@ -72,7 +76,7 @@ class _Search:
         return self._pruned(gate)
 
     def _in_range(self) -> Gate:
-        gate = self.measured.gate()
+        gate = self.measured.gate(self.always)
         while gate.overflowing or gate.enterers:
             beyond = innermost((*gate.overflowing, *gate.enterers))
             more = [path for path in beyond if path]
@@ -82,10 +86,11 @@ class _Search:
         return gate
 
     def _pruned(self, gate: Gate) -> Gate:
-        if len(gate.keep) < 2:
+        free = [path for path in gate.keep if path not in self.always]
+        if len(gate.keep) < 2 or not free:
             return gate
         costs = self._costs()
-        for path in sorted(gate.keep, key=lambda path: costs.get(path, 0.0)):
+        for path in sorted(free, key=lambda path: costs.get(path, 0.0)):
             without = self.measured.gate([kept for kept in gate.keep if kept != path])
             gate = without if without.passed else gate
         return gate

@@ -128,8 +128,7 @@ def export_onnx(
 def _lowered(loaded: Checkpoint, options: ExportOptions) -> tuple[nn.Module, Gate | None]:
     if options.precision is Precision.FP32:
         return loaded.network, None
-    keep = options.keep_fp32
-    return in_half(loaded, keep if keep == "auto" else (*keep, *_kept_by_method(loaded.card)), options.calibration)
+    return in_half(loaded, options.keep_fp32, options.calibration, always=_kept_by_method(loaded.card))
 
 
 def _kept_by_method(card: Mapping[str, Any]) -> tuple[str, ...]:
@@ -137,7 +136,7 @@ def _kept_by_method(card: Mapping[str, Any]) -> tuple[str, ...]:
     names = card.get("keep_fp32", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ExportError(
-            f"the card has keep_fp32={names!r}, expected a list of module paths", "correct the config and train again"
+            f"the card has keep_fp32={names!r}, expected a list of module paths", "write it with `keep_fp32` of the config"
         )
     return tuple(names)
 

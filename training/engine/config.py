@@ -42,11 +42,15 @@ class TrainerConfig(Section):
 
 
 class RunConfig(Section):
-    """What every method has; methods add their own tables."""
+    """What every method has; methods add their own tables.
+
+    keep_fp32: modules of the network, such as "head" or "body.decode.0", that stay float32 whenever it is exported in FP16.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     run_root: Path = Path("runs")
     licence: str = ""
+    keep_fp32: tuple[str, ...] = ()
     trainer: TrainerConfig = TrainerConfig()
 
     @property

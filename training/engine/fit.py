@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from training.data.crops import BatchStream
 from training.engine.budget import Budget
-from training.engine.config import RunConfig
+from training.engine.config import ConfigError, RunConfig
 from training.engine.errors import HardwareError
 from training.engine.files import naming
 from training.engine.metrics_log import keep_rows, read_metrics
@@ -53,6 +53,8 @@ class Run:
 
     def __post_init__(self) -> None:
         self.rates = self.rates or {"trainer.learning_rate": self.config.trainer.learning_rate}
+        if self.config.keep_fp32:
+            self._check_kept()
 
     @property
     def folder(self) -> Path:
@@ -71,6 +73,14 @@ class Run:
         if not isinstance(network, nn.Module):
             raise TypeError("the module has no `network` to export")
         return network
+
+    def _check_kept(self) -> None:
+        """Raise ConfigError now for a name that the export would refuse after the training."""
+        known = {name for name, _ in self.network.named_modules() if name}
+        unknown = [name for name in self.config.keep_fp32 if name not in known]
+        if unknown:
+            within = ", ".join(name for name, _ in self.network.named_children())
+            raise ConfigError(f"keep_fp32: {', '.join(unknown)}: no module of the network, which has {within}")
 
 
 def fast_dev(config: Config) -> Config:

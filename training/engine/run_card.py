@@ -18,6 +18,7 @@ def run_card(config: RunConfig, budget: Budget, *, images: int, skipped: int, **
         "name": config.name,
         **own,
         "licence": config.licence,
+        "keep_fp32": [*config.keep_fp32],
         "images": images,
         "skipped": skipped,
         "steps": budget.steps,

@@ -158,6 +158,9 @@ def test_the_methods_card_may_name_layers(tmp_path: Path, monkeypatch: pytest.Mo
     wrong = half_networks.save_half(tmp_path / "wrong", half_networks.Loud(), "loud", keep_fp32="loud")
     with pytest.raises(ExportError, match="a list of module paths"):
         export_onnx(wrong, tmp_path / "a.onnx", FP16)
+    kept = half_networks.save_half(tmp_path / "kept", half_networks.Loud(), "loud", keep_fp32=["tail"])
+    done = export_onnx(kept, tmp_path / "a.onnx", dataclasses.replace(FP16, keep_fp32="auto"))
+    assert json.loads(done.spec.source["fp16"])["keep_fp32"] == ["loud", "tail"]
 
 
 def test_keeping_layers_makes_no_sense_in_fp32() -> None:

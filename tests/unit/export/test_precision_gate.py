@@ -134,6 +134,12 @@ def test_auto_keeps_just_that_layer(images: GateImages) -> None:
     assert gate.keep == ("loud",)
 
 
+def test_what_the_card_names_is_kept_beside_what_was_found(images: GateImages) -> None:
+    assert choose_kept(measured(Loud(), images), "auto", ("tail",)).keep == ("loud", "tail")
+    assert choose_kept(measured(Quiet(), images), "auto", ("tail",)).keep == ("tail",)
+    assert choose_kept(measured(Loud(), images), ("loud",), ("tail",)).keep == ("loud", "tail")
+
+
 def test_auto_keeps_nothing_where_nothing_is_wrong(images: GateImages) -> None:
     assert choose_kept(measured(Quiet(), images), "auto").keep == ()
 

@@ -13,7 +13,7 @@ from tiny_runs import same, weights_of
 
 from training.data.noise import as_planes
 from training.engine.checkpoint import load_network
-from training.engine.config import read_config
+from training.engine.config import ConfigError, read_config
 from training.engine.fit import fit
 from training.engine.metrics_log import read_metrics
 from training.self_supervised.config import SelfSupervisedConfig
@@ -38,7 +38,7 @@ def test_the_card_tells_what_was_done(configure: Any, photos: Path) -> None:
     (photos / "empty.png").touch()
     (photos / "damaged.jpg").write_bytes(b"\xff\xd8")
     cv2.imwrite(str(photos / "small.png"), smooth_image(9, 8, 8))
-    run = make_run(configure(data={"sigma": [5, 25], "terms": "mine"}, licence="CC0"))
+    run = make_run(configure(data={"sigma": [5, 25], "terms": "mine"}, licence="CC0", keep_fp32=["head"]))
     assert run.summary == "4 images to train on, 2 held out, 3 skipped"
     _, card = load_network(fit(run))
     expected = {
@@ -50,6 +50,7 @@ def test_the_card_tells_what_was_done(configure: Any, photos: Path) -> None:
         "trained_on": "4 images",
         "terms": "mine",
         "licence": "CC0",
+        "keep_fp32": ["head"],
         "clean_targets": False,
         "images": 4,
         "skipped": 3,
@@ -58,6 +59,11 @@ def test_the_card_tells_what_was_done(configure: Any, photos: Path) -> None:
     }
     assert {name: card[name] for name in expected} == expected
     assert card["seconds"] >= 0
+
+
+def test_modules_to_keep_that_there_are_not_are_told_before_the_training(configure: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^keep_fp32: nowhere: no module of the network, which has .*head"):
+        make_run(configure(keep_fp32=["head", "nowhere"]))
 
 
 def test_last_checkpoint_is_plain_tensors_and_values(configure: Any) -> None:
