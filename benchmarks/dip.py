@@ -26,7 +26,7 @@ from benchmarks.dip_cases import CASES, Case, Trial, is_here, open_trial
 from benchmarks.dip_findings import add_figures, fit_rows, key_of, policy_notes, shown, table_of
 from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer
 from benchmarks.images import DEFAULT_DATA, FloatPixels, as_bytes
-from benchmarks.machine import host_facts
+from benchmarks.machine import host_facts, source_commit
 from benchmarks.peers.deep_image_prior import is_installed
 from benchmarks.schema import Model
 from benchmarks.strips import write_strip
@@ -54,10 +54,14 @@ def work_of(arguments: argparse.Namespace) -> list[Work]:
 def settings_of(method: str, width: str, arguments: argparse.Namespace) -> str:
     """What must be equal for a kept row to stand for this run."""
     shared = f"size={arguments.size}"
-    if method == "ours":
-        limits = f"iterations={arguments.max_iterations} beyond={arguments.beyond}"
-        return f"{shared} width={width} {limits} stopping={arguments.stopping}"
-    return f"{shared} iterations={arguments.peer_iterations}" if method == "deepinv" else shared
+    if method == "opencv":
+        return shared
+    usual = (arguments.device, arguments.threads) == ("cpu", 1)
+    place = "" if usual else f" device={arguments.device} threads={arguments.threads}"
+    if method == "deepinv":
+        return f"{shared} iterations={arguments.peer_iterations}{place}"
+    limits = f"iterations={arguments.max_iterations} beyond={arguments.beyond}"
+    return f"{shared} width={width} {limits} stopping={arguments.stopping}{place}"
 
 
 def read_rows(path: Path) -> list[tuple[str, str, Row]]:
@@ -75,7 +79,9 @@ def read_rows(path: Path) -> list[tuple[str, str, Row]]:
 def keep_rows(path: Path, method: str, asked: str, rows: Sequence[Row]) -> None:
     """Append the rows of one piece of work in one write."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps({"work": method, "asked": asked, "row": dataclasses.asdict(row)}) + "\n" for row in rows]
+    commit = source_commit()
+    kept = [dataclasses.asdict(dataclasses.replace(row, commit=commit)) for row in rows]
+    lines = [json.dumps({"work": method, "asked": asked, "row": row}) + "\n" for row in kept]
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(lines))
         file.flush()
@@ -207,7 +213,8 @@ def main(words: Sequence[str] | None = None) -> int:
     wide_console().print(table_of(fit_rows(shown(rows), arguments.size)))
     add_figures(rows, findings)
     findings.rows += fit_rows(shown(rows), arguments.size)
-    findings.notes += policy_notes(rows)
+    commits = sorted({row.commit or "earlier commits" for row in rows})
+    findings.notes += [*policy_notes(rows), f"rows measured at {', '.join(commits)}"]
     findings.settings |= {"size": arguments.size, "width": arguments.width, "seeds": arguments.seeds}
     model = Model(name=f"skip network, {', '.join(arguments.width)}", sha256="")
     return finish("dip", arguments, findings, host_facts(arguments.threads), model)

@@ -11,6 +11,7 @@ from benchmarks.arguments import Findings
 from benchmarks.dip_cases import CASES
 from benchmarks.dip_trials import AUTOMATIC_STOP, ORACLE, OTHER_POLICIES, PEER_PEAK, Row, asked_only
 from benchmarks.schema import FitRow
+from restore_sdk.dip.choosing import AUTOMATIC
 
 Key = tuple[str, int, str, str]  # case, seed, method, width
 
@@ -57,11 +58,15 @@ def add_figures(rows: Sequence[Row], findings: Findings) -> None:
     if gaps:
         findings.add("gap_mean", statistics.fmean(gaps), "dB")
         findings.add("gap_largest", max(gaps), "dB")
+    fired = [oracle.psnr - end.psnr for oracle, end in pairs if end is not None and end.stop != "max_iterations"]
+    if fired:  # where nothing stopped a fit that still gained, peak and stop are one
+        findings.add("gap_mean_where_a_policy_stopped", statistics.fmean(fired), "dB")
+        findings.add("share_stopped_by_a_policy", len(fired) / len(gaps), "")
     leads = [row.psnr - by[key].psnr for key, row in _stopped(by, "opencv inpaint")]
     if leads:
         findings.add("inpaint_over_opencv_least", min(leads), "dB")
     peers = [(oracle, by.get((oracle.case, oracle.seed, PEER_PEAK, ""))) for oracle, _ in pairs]
-    speeds = [speed for oracle, peer in peers if (speed := speed_up(oracle, peer))]
+    speeds = [speed_up(oracle, peer) for oracle, peer in peers if peer is not None]
     if speeds:
         findings.add("deepinv_seconds_over_ours_median", statistics.median(speeds), "x")
         findings.add("deepinv_seconds_over_ours_least", min(speeds), "x")
@@ -69,14 +74,17 @@ def add_figures(rows: Sequence[Row], findings: Findings) -> None:
 
 def policy_notes(rows: Sequence[Row]) -> Iterator[str]:
     """How far below the peak the policies would have stopped that were only asked."""
-    peaks = {key_of(row): row for row in rows if row.method == ORACLE}
+    peaks = [row for row in rows if row.method == ORACLE]
     for name in OTHER_POLICIES:
-        some = [row for row in rows if row.method == asked_only(name)]
-        peak_of = {key_of(row): peaks.get((row.case, row.seed, ORACLE, row.settings)) for row in some}
-        gaps = [max(0.0, peak.psnr - row.psnr) for row in some if (peak := peak_of[key_of(row)]) is not None]
+        asked = [peak for peak in peaks if AUTOMATIC[CASES[peak.case].task] != name]
+        by = {key_of(row): row for row in rows if row.method == asked_only(name)}
+        ends = [by.get((peak.case, peak.seed, asked_only(name), peak.settings)) for peak in asked]
+        gaps = [max(0.0, peak.psnr - end.psnr) for peak, end in zip(asked, ends, strict=True) if end is not None]
         if gaps:
             where = f"{statistics.fmean(gaps):.2f} dB below the peak on average, {max(gaps):.2f} at most"
-            yield f"{name} alone would have stopped {where}, after {mean(some, 'iterations'):.0f} iterations ({len(gaps)} fits)"
+            after = mean([end for end in ends if end is not None], "iterations")
+            late = f"; {len(asked) - len(gaps)} fits ended before it had stopped" if len(gaps) < len(asked) else ""
+            yield f"{name} alone would have stopped {where}, after {after:.0f} iterations ({len(gaps)} fits{late})"
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
@@ -95,7 +103,7 @@ def _stopped(by: Mapping[Key, Row], other: str) -> list[tuple[Key, Row]]:
     return [(key, row) for key, row in found if key in by]
 
 
-def speed_up(ours: Row, peer: Row | None) -> float | None:
-    """The peer's seconds to its best over ours to the same PSNR; None where either is missing or ours never gets there."""
-    reached = None if peer is None else next((point[1] for point in ours.curve if point[2] >= peer.psnr), None)
-    return None if peer is None or not reached else peer.seconds / reached
+def speed_up(ours: Row, peer: Row) -> float:
+    """The peer's seconds to its best over ours to the same PSNR; 0 where ours never gets there."""
+    reached = next((point[1] for point in ours.curve if point[2] >= peer.psnr), None)
+    return peer.seconds / reached if reached else 0.0

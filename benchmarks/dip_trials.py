@@ -48,6 +48,7 @@ class Row:
     stop: str = ""
     settings: str = ""
     curve: list[list[float]] = field(default_factory=list)
+    commit: str = ""  # of the checkout that measured it
 
 
 @dataclass(slots=True)
@@ -112,7 +113,10 @@ def run_ours(
     task = trial.case.task
     chosen = replace(options, stopping=chosen_stopping(task, options), scale=SCALE)
     preset, problem = chosen_preset(task, chosen), posed(trial, chosen)
-    sigma = noise_level(problem.measured[0]) if chosen.stopping == "discrepancy" and options.sigma is None else options.sigma
+    sigma = options.sigma
+    if chosen.stopping == "discrepancy" and sigma is None:
+        known = None if trial.known is None else torch.from_numpy(trial.known)[None]
+        sigma = noise_level(problem.measured[0], known)
     where = dip_device(device, chosen.precision)
     others = {name: new_policy(name, chosen, preset, sigma) for name in OTHER_POLICIES if name != chosen.stopping}
     looking = {"every": every, "beyond": beyond, "clock": clock_of(where.type)}

@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("torch", reason="needs PyTorch")
 
 from benchmarks import dip
-from benchmarks.arguments import exit_with
+from benchmarks.arguments import Findings, exit_with
 from benchmarks.dip_cases import CASES, TWIN_SIDE, Trial, is_here, open_trial
-from benchmarks.dip_trials import AUTOMATIC_STOP, ORACLE, Candidate, stop_row
+from benchmarks.dip_findings import add_figures, policy_notes
+from benchmarks.dip_trials import AUTOMATIC_STOP, ORACLE, PEER_PEAK, Candidate, Row, stop_row
 from benchmarks.images import DEFAULT_DATA
 from benchmarks.schema import FitRow, read_result
 from restore_sdk.dip.options import DipOptions
@@ -120,3 +121,45 @@ def test_a_case_that_stands_for_another_has_its_pixels(size: int) -> None:
         first, second = (open_trial(one, DEFAULT_DATA, size, 0) for one in (case, other))
         assert np.array_equal(first.clean, second.clean)
         assert case.task == other.task
+
+
+def ours(psnr: float, stop: str = "held-out", case: str = KATE.name, curve: tuple[float, ...] = ()) -> list[Row]:
+    points = [[10.0 * number, 2.0 * number, value] for number, value in enumerate(curve, 1)]
+    peak = Row(case, 0, ORACLE, max(curve, default=psnr), 0.9, 30, 6.0, "", "draft", curve=points)
+    return [peak, Row(case, 0, AUTOMATIC_STOP, psnr, 0.9, 40, 8.0, stop, "draft")]
+
+
+def figures_of(rows: list[Row]) -> dict[str, float]:
+    findings = Findings()
+    add_figures(rows, findings)
+    return {figure.name: figure.value for figure in findings.figures}
+
+
+def test_a_peer_that_is_never_reached_counts_as_lost() -> None:
+    rows = ours(30.0, curve=(20.0, 28.0, 30.0)) + ours(25.0, case="sr4-zebra", curve=(20.0, 25.0))
+    peers = [Row(name, 0, PEER_PEAK, psnr, 0.9, 100, 40.0) for name, psnr in ((KATE.name, 27.0), ("sr4-zebra", 26.0))]
+    found = figures_of(rows + peers)
+    assert found["deepinv_seconds_over_ours_least"] == 0
+    assert found["deepinv_seconds_over_ours_median"] == 5  # 40 s over the 4 s to 28 dB, and 0
+    assert "deepinv_seconds_over_ours_least" not in figures_of(rows)
+
+
+def test_fits_that_nothing_stopped_do_not_hide_the_gap() -> None:
+    rows = ours(29.0, curve=(30.0,)) + ours(25.0, "max_iterations", "sr4-zebra", (25.0,))
+    found = figures_of(rows)
+    assert (found["gap_mean"], found["gap_mean_where_a_policy_stopped"], found["share_stopped_by_a_policy"]) == (0.5, 1.0, 0.5)
+
+
+def test_policies_that_had_not_stopped_are_counted() -> None:
+    rows = ours(29.0, curve=(30.0,)) + ours(25.0, "discrepancy", "denoise-f16", (25.0,))
+    asked = Row(KATE.name, 0, "ours, by wmv", 28.5, 0.9, 50, 10.0, "wmv", "draft")
+    assert list(policy_notes([*rows, asked])) == [
+        "wmv alone would have stopped 1.50 dB below the peak on average, 1.50 at most, after 50 iterations "
+        "(1 fits; 1 fits ended before it had stopped)"
+    ]
+
+
+def test_rows_of_other_threads_are_other_rows() -> None:
+    one, two = (dip.arguments_of(["--threads", number]) for number in ("1", "2"))
+    assert dip.settings_of("ours", "draft", one) != dip.settings_of("ours", "draft", two)
+    assert dip.settings_of("opencv", "", one) == dip.settings_of("opencv", "", two)
