@@ -93,7 +93,7 @@ def measure(work: Sequence[Work], arguments: argparse.Namespace) -> None:
     done = {(row.case, row.seed, method, asked) for method, asked, row in read_rows(arguments.ledger)}
     to_do = [(*piece, settings_of(piece[2], piece[3], arguments)) for piece in work]
     to_do = [piece for piece in to_do if (piece[0].name, piece[1], piece[2], piece[4]) not in done]
-    chosen = to_do[: arguments.limit] if arguments.limit else to_do
+    chosen = to_do[: arguments.limit]
     print(f"{len(work) - len(to_do)} of {len(work)} are kept in {arguments.ledger.name}; {len(chosen)} follow now")
     for number, (case, seed, method, width, asked) in enumerate(chosen, 1):
         title = f"[{number}/{len(chosen)}] {case.name}, seed {seed}, {method} {width}"
@@ -149,6 +149,14 @@ def kept_rows(work: Sequence[Work], arguments: argparse.Namespace) -> list[Row]:
     return [dataclasses.replace(row, case=name) for name, measured in stands_for.items() for row in rows if row.case == measured]
 
 
+def whole(text: str) -> int:
+    """0 or more, for argparse."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
 def side(text: str) -> int:
     """0, or at least LEAST_SIDE, for argparse."""
     value = int(text)
@@ -182,7 +190,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
         default=1000,
         help="iterations without a new peak after which a fit of ours that has stopped ends",
     )
-    add("--limit", type=positive, metavar="N", help="measure at most N pieces that are not kept yet, then show the table")
+    add("--limit", type=whole, metavar="N", help="measure at most N pieces that are not kept yet (0: none), then show the table")
     add("--ledger", type=Path, default=LEDGER, metavar="FILE", help="where finished rows are kept")
     add(
         "--strips",

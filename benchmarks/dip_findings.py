@@ -83,7 +83,7 @@ def policy_notes(rows: Sequence[Row]) -> Iterator[str]:
         if gaps:
             where = f"{statistics.fmean(gaps):.2f} dB below the peak on average, {max(gaps):.2f} at most"
             after = mean([end for end in ends if end is not None], "iterations")
-            late = f"; {len(asked) - len(gaps)} fits ended before it had stopped" if len(gaps) < len(asked) else ""
+            late = f"; {len(asked) - len(gaps)} ended before it had stopped, or did not ask it" if len(gaps) < len(asked) else ""
             yield f"{name} alone would have stopped {where}, after {after:.0f} iterations ({len(gaps)} fits{late})"
 
 

@@ -74,6 +74,8 @@ def test_one_fit_gives_rows_for_every_policy_and_a_picture(data: Path, capsys: p
     assert (picture[64, 64 + 3 * 128] == 90).all()  # the truth
     assert dip.main([*words, "--methods", "opencv,ours"]) == 1
     assert "2 of 2 are kept" in capsys.readouterr().out
+    assert dip.main([*words, "--methods", "opencv,ours", "--limit", "0", "--seeds", "2"]) == 1
+    assert "2 of 4 are kept in rows.jsonl; 0 follow now" in capsys.readouterr().out
     ledger.write_text(ledger.read_text() * 2 + '{"work": "ou')  # two runs at once measured the same, and one was cut off
     assert dip.main([*words, "--methods", "opencv,ours", "--json", str(data / "result.json"), "--no-gates"]) == 0
     fits = [row for row in read_result(data / "result.json").rows if isinstance(row, FitRow)]
@@ -155,7 +157,7 @@ def test_policies_that_had_not_stopped_are_counted() -> None:
     asked = Row(KATE.name, 0, "ours, by wmv", 28.5, 0.9, 50, 10.0, "wmv", "draft")
     assert list(policy_notes([*rows, asked])) == [
         "wmv alone would have stopped 1.50 dB below the peak on average, 1.50 at most, after 50 iterations "
-        "(1 fits; 1 fits ended before it had stopped)"
+        "(1 fits; 1 ended before it had stopped, or did not ask it)"
     ]
 
 
