@@ -20,7 +20,7 @@ from restore_sdk.dip_frames import FrameFits
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.extras import require
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
-from restore_sdk.options import DIP_METHOD, DIP_TASKS, ChannelOrder, DipTask, check_callback, is_dip
+from restore_sdk.options import DIP_METHOD, DIP_TASKS, ChannelOrder, DipTask, check_callback, checked_clip, is_dip
 from restore_sdk.spec import ModelSpec
 from restore_sdk.tiling.plan import Span, TilePlan
 
@@ -64,7 +64,7 @@ class DipImages:
         self._device = str(dip_device(device, self._options.precision))
         if threads is not None:
             torch.set_num_threads(threads)
-        self._last: DipOutcome | None = None
+        self._last: dict[str, object] | None = None
 
     @property
     def scale(self) -> int:
@@ -100,10 +100,11 @@ class DipImages:
 
         mask         (H, W), True or 255 where pixels are to be filled, for "dip-inpaint" alone; the others keep their values.
                      One that marks more than 80 % of them gets a RestoreWarning: it may be of the other polarity
-        on_progress  called after each iteration with a FitProgress
+        on_progress  called after each iteration, coarse ones too, with a FitProgress
         cancelled    asked after each iteration; once it says True, the best so far is the result
 
-        The network answers in [0, 1], so values of floats outside come back inside. Raises ImageError, MaskError, BackendError.
+        The network answers in [0, 1], so values of floats outside come back inside. Raises ImageError, MaskError, OptionsError,
+        BackendError.
         """
         return self.fit(image, mask, order=order, clip=clip, watch=(on_tile, on_progress, cancelled))[0]
 
@@ -115,9 +116,13 @@ class DipImages:
         order: ChannelOrder = "rgb",
         cancelled: Cancelled | None = None,
     ) -> Iterator[DipImage]:
-        """Restore the frames of a video in their order, each from the weights of the one before it: see FrameFits."""
-        fits = self.in_sequence(mask)
-        return (fits.fitted(frame, order=order, cancelled=cancelled) for frame in frames)
+        """Restore the frames of a video in their order, each from the weights of the one before it: see FrameFits.
+
+        cancelled  asked after each iteration and before each frame but the first; once it says True, the frame in hand is given
+                   with its best so far, and is the last. Raises MaskError, OptionsError.
+        """
+        check_callback("cancelled", cancelled, _CALLBACKS["cancelled"])
+        return _until_cancelled(self.in_sequence(mask), frames, order, cancelled)
 
     def in_sequence(self, mask: NDArray[Any] | None = None, *, order: ChannelOrder = "rgb", clip: bool = True) -> FrameFits:
         """What restores the frames of one video. Raises MaskError."""
@@ -137,8 +142,7 @@ class DipImages:
     def report(self) -> dict[str, object]:
         """What runs, as JSON types, and how the fit that finished last went (None before the first)."""
         options = dataclasses.asdict(self._options)
-        last = None if self._last is None else self._last.report()
-        return {"backend": "dip", "task": self._task, "device": self._device, "options": options, "last_fit": last}
+        return {"backend": "dip", "task": self._task, "device": self._device, "options": options, "last_fit": self._last}
 
     def infer(self, batch: FloatNCHW, /) -> FloatNCHW:
         """Fit each image of a batch (N, 3, H, W), black 0 and white 1, as a trained model's backend would restore it."""
@@ -169,6 +173,7 @@ class DipImages:
         tile. watch: on_tile, on_progress, cancelled."""
         from restore_sdk.dip.engine import Watch, never, restore_planes  # noqa: PLC0415 loads PyTorch
 
+        checked_clip(clip)
         for name, callback, arguments in zip(_CALLBACKS, watch, _CALLBACKS.values(), strict=True):
             check_callback(name, callback, arguments)
         told = _Told(watch[0], watch[1])
@@ -184,7 +189,7 @@ class DipImages:
             watch=Watch(None if watch[:2] == (None, None) else told, watch[2] or never, keep),
             start=start,
         )
-        self._last = outcome
+        self._last = outcome.report()  # not the outcome, whose planes may be large
         told.tiles(len(outcome.fits), len(outcome.fits))
         weights = [fit.weights for fit in outcome.fits] if keep else None
         return self._finished(image, layout, outcome, fill, clip), weights if weights and all(weights) else None
@@ -227,6 +232,15 @@ class _Told:
         if self._on_tile is not None and done != self._done:
             self._done = done
             self._on_tile(done, total)
+
+
+def _until_cancelled(
+    fits: FrameFits, frames: Iterable[Image], order: ChannelOrder, cancelled: Cancelled | None
+) -> Iterator[DipImage]:
+    for frame in frames:
+        yield fits.fitted(frame, order=order, cancelled=cancelled)
+        if cancelled is not None and cancelled():
+            return
 
 
 def _spans(outer: list[tuple[int, int]]) -> tuple[Span, ...]:

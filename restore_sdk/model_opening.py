@@ -53,6 +53,9 @@ def open_model(model: str | os.PathLike[str] | Backend, place: Mapping[str, Any]
 
 
 def _fitting(model: str, place: Mapping[str, Any], wishes: Mapping[str, Any]) -> OpenedModel:
+    if wishes["on_progress"] is not None:
+        told = "which builds no engine; DipImages(...).restore(on_progress=...) tells of iterations"
+        raise OptionsError("on_progress", wishes["on_progress"], f"None for 'dip-...', {told}")
     from restore_sdk.dip.wishes import with_wishes  # noqa: PLC0415 loads the options of a fit
     from restore_sdk.dip_images import DipImages  # noqa: PLC0415 the same
 

@@ -7,6 +7,7 @@ By hand, pixel 4m + 2 reaches right to 4m + 13 and pixel 4m + 1 left to 4m - 10,
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ from restore_sdk.spec import METADATA_KEY, ModelSpec
 
 RADIUS, MULTIPLE, HALO = 11, 4, 12
 WEIGHTS = {"head": (16, 12, 3, 3), "down": (16, 16, 2, 2), "deep": (16, 16, 3, 3), "up": (64, 16, 1, 1), "tail": (12, 16, 3, 3)}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Who asks for the tests of the GPU, with -m gpu, is told why some of them did not run, as with -rs."""
+    if re.search(r"(?<!not )\bgpu\b", config.option.markexpr or ""):
+        config.option.reportchars += "s"
 
 
 def _weights() -> list[TensorProto]:

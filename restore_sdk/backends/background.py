@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 from restore_sdk.backends.base import Backend, DeviceBackend, FloatNCHW, PipelinedBackend
 from restore_sdk.backends.engine_lease import Leased
 from restore_sdk.backends.engine_progress import Cancelled
-from restore_sdk.errors import DeviceUnavailableError, RestoreError
+from restore_sdk.errors import DeviceUnavailableError
 from restore_sdk.spec import ModelSpec
 
 State: TypeAlias = Literal["building", "ready", "failed"]
@@ -39,7 +39,7 @@ class BackgroundBackend:
         self._now: Leased[Backend] = Leased(now)
         self._later: Leased[ShapedBackend] | None = None
         self._state: State = "building"
-        self._failure: RestoreError | OSError | MemoryError | None = None
+        self._failure: Exception | None = None
         self._closing = threading.Event()
         self._turn = threading.Lock()
         _before_exit(self._closing.set)
@@ -118,7 +118,7 @@ class BackgroundBackend:
     def _make(self, make: Callable[[Cancelled], ShapedBackend]) -> None:
         try:
             made = make(self._closing.is_set)
-        except (RestoreError, OSError, MemoryError) as exc:
+        except Exception as exc:  # noqa: BLE001 the edge of the thread, and on_progress may raise anything: report() tells it
             self._failure, self._state = exc, "failed"
             return
         with self._turn:

@@ -56,7 +56,7 @@ def build_engine(
 
     The network is strongly typed: layers compute in the types of the ONNX graph and in no others.
 
-    on_progress  gets (fraction, phase); called from another thread.
+    on_progress  gets (fraction, phase); called from another thread. What it raises ends the build and comes out as it is.
     cancelled    asked after each step; once true, the build ends with BuildCancelledError.
     within       entered by the thread that builds: makes the GPU current that the engine is for, if that is not the first one.
 
@@ -69,11 +69,17 @@ def build_engine(
     if options.api == "tensorrt" and not has_driver:
         raise DeviceUnavailableError("tensorrt", ("tensorrt_rtx",), NO_GPU)
     stop = threading.Event()
-    build = _Build(api, spec, options, BuildProgress(on_progress), lambda: stop.is_set() or cancelled())
+    progress = BuildProgress(on_progress)
+    build = _Build(api, spec, options, progress, lambda: stop.is_set() or cancelled())
 
     def work() -> BuiltEngine:
-        with within():
-            return build.run(content, profile, inspect=has_driver)
+        try:
+            with within():
+                return build.run(content, profile, inspect=has_driver)
+        except BuildCancelledError:
+            if progress.failure is None:
+                raise
+        raise progress.failure  # out here, where a RuntimeError of the callback is not taken for one of the driver
 
     return _interruptible(work, stop)
 
@@ -165,7 +171,7 @@ class _Build:
     def _built(self, builder: Any, network: Any, config: Any) -> bytes:
         plan = builder.build_serialized_network(network, config)
         if self._progress.failure is not None:
-            raise self._progress.failure
+            raise BuildCancelledError
         if plan is not None:
             check_runnable(self._log)
             return bytes(plan)

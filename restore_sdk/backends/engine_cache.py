@@ -25,7 +25,7 @@ from restore_sdk.backends.engine_file import (
     packed,
     read_engine,
 )
-from restore_sdk.backends.engine_lock import locked
+from restore_sdk.backends.engine_lock import locked, locked_now
 from restore_sdk.backends.user_folder import user_folder
 from restore_sdk.errors import OptionsError
 
@@ -50,7 +50,7 @@ class CachedEngine:
 class EngineCache:
     """The engines in `folder` (None: the user's cache folder), together at most `limit` bytes.
 
-    Several threads and processes may use one folder. Only the errors of `build` come out of `load_or_build`.
+    Several threads and processes may use one folder. Only the errors of `build` and `on_wait` come out of `load_or_build`.
     """
 
     def __init__(self, folder: Path | None = None, *, limit: int = DEFAULT_LIMIT) -> None:
@@ -64,6 +64,11 @@ class EngineCache:
         """Where the engines are; None if this user has no cache folder, so that nothing is kept."""
         return self._folder
 
+    def kept(self, key: EngineKey) -> CachedEngine | None:
+        """The engine of `key` if it is in the cache; waits for nobody who builds it."""
+        payload, _ = self._look(self._path(key.facts(), SUFFIX))
+        return None if payload is None else CachedEngine(payload, "kept", stored=True)
+
     def load_or_build(
         self, key: EngineKey, build: Callable[[], bytes], *, on_wait: Callable[[], None] | None = None
     ) -> CachedEngine:
@@ -71,10 +76,10 @@ class EngineCache:
 
         on_wait  called once if another process is building the same engine, before we wait for it.
         """
+        kept = self.kept(key)
+        if kept is not None:
+            return kept
         path = self._path(key.facts(), SUFFIX)
-        payload, _ = self._look(path)
-        if payload is not None:
-            return CachedEngine(payload, "kept", stored=True)
         with self._turn(key, on_wait) as trouble:
             payload, damage = self._look(path)  # another process may have built it while we waited
             if payload is not None:
@@ -139,8 +144,7 @@ class EngineCache:
             except OSError as exc:
                 trouble = _where(self._folder, exc)
             else:
-                with contextlib.suppress(OSError):  # no lock to be had: two may build the same, and the last one is kept
-                    held.enter_context(locked(folder / f"{key.digest()}{LOCK_SUFFIX}", on_wait))
+                _lock(held, folder / f"{key.digest()}{LOCK_SUFFIX}", on_wait)
             yield trouble
 
     def _prepared(self) -> Path:
@@ -172,6 +176,20 @@ class EngineCache:
 
     def _path(self, facts: Mapping[str, Any], suffix: str) -> Path:
         return (self._folder or Path()) / f"{digest_of(facts)}{suffix}"
+
+
+def _lock(held: contextlib.ExitStack, path: Path, on_wait: Callable[[], None] | None) -> None:
+    """Let `held` hold the lock of `path`. Where none can be had two may build the same, and the last one is kept. Raises what
+    `on_wait` raises, an OSError too."""
+    try:
+        if held.enter_context(locked_now(path)):
+            return
+    except OSError:
+        return
+    if on_wait is not None:
+        on_wait()
+    with contextlib.suppress(OSError):
+        held.enter_context(locked(path))
 
 
 def evict(folder: Path, limit: int, *, spare: Path | None = None) -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from restore_sdk.backends.engine_answers import answered
@@ -48,6 +49,15 @@ class EngineContext:
             answered("take its output's address", lambda: context.set_tensor_address(self._session.restored, restored), tile=tile)
             self._stream, self._settle = stream, settle
             answered("run the network", lambda: context.execute_async_v3(stream), tile=tile)
+
+    def release_memory(self) -> None:
+        """Free the scratch memory once the last pass is over; the next pass sets its shape anew and gets what that needs."""
+        with self._turn:
+            if self._scratch is not None:
+                with suppress(BackendError):  # a pass that failed is over too, and is told by its stream
+                    self._wait()
+                self._free_scratch()
+                self._shape = None
 
     def close(self, *, idle: bool = False) -> None:
         """Release everything, once the last pass is over; a second call does nothing. idle: it is, and its stream is closed."""

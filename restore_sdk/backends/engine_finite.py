@@ -10,7 +10,7 @@ import numpy as np
 
 from restore_sdk.backends.base import Backend, FloatNCHW
 from restore_sdk.backends.wishes import POLICIES, Finite
-from restore_sdk.errors import BackendError, OptionsError, RestoreWarning
+from restore_sdk.errors import BackendError, OptionsError, RestorerClosedError, RestoreWarning
 
 REMEDY = "pass finite='fallback', or export the model again with `--precision fp32` or `--keep-fp32 auto`"
 
@@ -34,6 +34,7 @@ class FiniteCheck:
         self._policy, self._open = policy, open_fallback
         self._fallback: Backend | None = None
         self._batches = 0
+        self._closed = False
         self._turn = threading.Lock()
 
     @property
@@ -51,7 +52,7 @@ class FiniteCheck:
         return self.instead(batch)
 
     def instead(self, batch: FloatNCHW) -> FloatNCHW:
-        """What the fallback makes of `batch`. Raises BackendError."""
+        """What the fallback makes of `batch`. Raises BackendError, RestorerClosedError."""
         return self._opened().infer(batch)
 
     def report(self) -> dict[str, object]:
@@ -63,12 +64,15 @@ class FiniteCheck:
     def close(self) -> None:
         """Release the fallback; a second call does nothing."""
         with self._turn:
+            self._closed = True
             fallback, self._fallback = self._fallback, None
         if fallback is not None:
             fallback.close()
 
     def _opened(self) -> Backend:
         with self._turn:
+            if self._closed:  # meanwhile, by another thread: nobody would close what was opened now
+                raise RestorerClosedError
             if self._fallback is None:
                 self._fallback = self._open()
                 warnings.warn(

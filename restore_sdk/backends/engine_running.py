@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 from restore_sdk.backends.base import FloatNCHW
@@ -16,10 +17,10 @@ from restore_sdk.backends.engine_kernels import KeptKernels
 from restore_sdk.backends.engine_overflow import OverflowMarks, Ticket
 from restore_sdk.backends.engine_profile import EngineProfile, Shape
 from restore_sdk.backends.engine_session import EngineSession
-from restore_sdk.cuda.launching import open_launcher
+from restore_sdk.cuda.launching import Launcher, open_launcher
 from restore_sdk.cuda.memory import Device, DeviceBuffer, Stream
 from restore_sdk.cuda.pipeline import Pipeline
-from restore_sdk.errors import RestoreWarning
+from restore_sdk.errors import DeviceMemoryError, RestoreWarning
 from restore_sdk.spec import ModelSpec
 
 UNTOLD = f"a result that was left on the GPU is not finite: the network overflowed; {REMEDY}"
@@ -80,17 +81,35 @@ class EngineRunner:
             context, output = self._of_slot[slot], self.output_shape(shape)
             context.enqueue(given.pointer, restored.pointer, shape, output, stream=stream.handle, settle=stream.synchronize)
 
+    def release_memory(self) -> None:
+        """Free the scratch memory of all contexts, once their passes are over. To be called by the pipeline alone, which has
+        dropped the graphs that refer to it."""
+        with on_device(self._device), self._turn:
+            for context in (*self._of_slot.values(), *(place.context for place in self._of_stream.values())):
+                context.release_memory()
+
     def run(self, batches: Iterable[FloatNCHW]) -> Generator[FloatNCHW, None, None]:
         """The results of `batches` in their order, copies overlapped. Raises BackendError."""
         yield from self._pipeline.run(batches)
 
     def enqueue_for_caller(self, given: int, restored: int, shape: Shape, stream: int, *, look: bool) -> Ticket | None:
         """Queue one pass on a caller's stream, by its handle. The streams seen last have a context each; one more stream takes
-        over the context that was not used for longest, and this thread waits for it. Raises BackendError, MissingExtraError.
+        over the context that was not used for longest, and this thread waits for it. Where memory does not suffice, it waits for
+        the GPU and takes that of all other contexts. Raises DeviceMemoryError, BackendError, MissingExtraError.
 
         look: queue a look for NaN and infinity behind it; the answer is for overflowed().
         """
         launcher = open_launcher(self._device.index)
+        queue = partial(self._queue_for_caller, launcher, given, restored, shape, stream, look=look)
+        try:
+            return queue()
+        except DeviceMemoryError:
+            self._pipeline.release_memory()
+        return queue()
+
+    def _queue_for_caller(
+        self, launcher: Launcher, given: int, restored: int, shape: Shape, stream: int, *, look: bool
+    ) -> Ticket | None:
         with on_device(self._device), self._turn:
             number, context = self._stream_place(stream)
             output = self.output_shape(shape)

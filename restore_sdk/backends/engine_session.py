@@ -10,12 +10,14 @@ from restore_sdk.backends.engine_answers import answered
 from restore_sdk.backends.engine_log import BuilderLog, vendor_logger
 from restore_sdk.backends.engine_profile import EngineProfile
 from restore_sdk.backends.signature import Tensor, check_signature
-from restore_sdk.errors import BackendError, ModelSpecError
+from restore_sdk.errors import BackendError, DeviceMemoryError, ModelSpecError
 from restore_sdk.spec import ModelSpec
+
+PLAN_FAULTS = frozenset({"VERSION_MISMATCH", "UNSUPPORTED_CC", "MALFORMED_ENGINE"})  # all other reasons lie in the machine
 
 
 class EngineRefusedError(BackendError):
-    """The runtime does not take a plan: another version, another GPU, too little memory. `log` holds its lines."""
+    """The runtime does not take a plan: another version, another GPU, damage. `log` holds its lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +78,25 @@ def _judged(api: ModuleType, runtime: Any, plan: bytes) -> tuple[str, ...]:
     log = BuilderLog()
     validity, reasons = answered("judge the engine", lambda: runtime.get_engine_validity(plan), log=log)
     known = api.EngineInvalidityDiagnostics.__members__
-    words = ", ".join(name.lower().replace("_", " ") for name, member in known.items() if int(reasons) & int(member))
+    names = [name for name, member in known.items() if int(reasons) & int(member)]
+    words = ", ".join(name.lower().replace("_", " ") for name in names) or "no reason given"
     if validity == api.EngineValidity.INVALID:
-        remedy = "build it again"
-        if int(reasons) & int(api.EngineInvalidityDiagnostics.UNSUPPORTED_CC):
-            remedy = "it is for GeForce and RTX cards; for this GPU run: pip install 'restore-sdk[tensorrt]'"
-        judgement = f"this GPU does not run the engine of tensorrt_rtx ({words or 'no reason given'})"
-        raise EngineRefusedError(f"{judgement}; {remedy}", log.problems)
+        raise _verdict(names, f"this GPU does not run the engine of tensorrt_rtx ({words})", log.problems)
     if validity == api.EngineValidity.SUBOPTIMAL:
-        return (f"the engine may be slower than one built for this GPU ({words or 'no reason given'})",)
+        return (f"the engine may be slower than one built for this GPU ({words})",)
     return ()
+
+
+def _verdict(names: list[str], judgement: str, log: tuple[str, ...]) -> BackendError:
+    """EngineRefusedError, after which a kept engine is built again, only where the plan is at fault, or no reason is given."""
+    if "UNSUPPORTED_CC" in names:
+        remedy = "it is for GeForce and RTX cards; for this GPU run: pip install 'restore-sdk[tensorrt]'"
+        return EngineRefusedError(f"{judgement}; {remedy}", log)
+    if not names or PLAN_FAULTS.intersection(names):
+        return EngineRefusedError(f"{judgement}; build it again", log)
+    if "INSUFFICIENT_GPU_MEMORY" in names:
+        return DeviceMemoryError(None, None, None)
+    return BackendError(f"{judgement}; install NVIDIA's newest driver, or pass backend='onnxruntime'", log)
 
 
 def _checked_tensors(api: ModuleType, engine: Any, spec: ModelSpec) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Protocol
 
 from restore_sdk.backends.engine_build import build_engine
-from restore_sdk.backends.engine_cache import EngineCache
+from restore_sdk.backends.engine_cache import CachedEngine, EngineCache
 from restore_sdk.backends.engine_driver import installed_driver
 from restore_sdk.backends.engine_file import EngineKey
 from restore_sdk.backends.engine_options import EngineOptions
@@ -21,6 +21,8 @@ from restore_sdk.backends.onnx_file import OnnxFile
 from restore_sdk.backends.wishes import Api, OnProgress
 from restore_sdk.errors import BackendError
 from restore_sdk.spec import ModelSpec
+
+WAITING = "waiting for another process that builds this engine"  # or for another thread of ours
 
 
 class EngineNotKeptError(BackendError):
@@ -87,7 +89,8 @@ class PlanSource:
 class ModelSource:
     """An ONNX model, and how engines are built of it.
 
-    may_build  False: only an engine that is kept already will do.
+    may_build    False: only an engine that is kept already will do, and nobody who builds it is waited for.
+    on_progress  gets (fraction, phase) during a build, from another thread, and once before another's build is waited for.
     """
 
     file: OnnxFile
@@ -110,7 +113,7 @@ class ModelSource:
     def obtain(self, profile: EngineProfile | None) -> Obtained:
         """Raises EngineNotKeptError, and what building raises."""
         wanted = profile or self.profile
-        engine = self.cache.load_or_build(self._key(wanted), lambda: self._build(wanted))
+        engine = self._kept_or_built(wanted) if self.may_build else self._kept(wanted)
         return Obtained(engine.payload, engine.outcome, engine.notes)
 
     def again(self, profile: EngineProfile | None, refused: Obtained, why: BackendError) -> Obtained:
@@ -121,10 +124,21 @@ class ModelSource:
         anew = self.obtain(profile)
         return Obtained(anew.payload, "rebuilt", (f"a kept engine was refused and built again: {why}", *anew.notes))
 
-    def _build(self, profile: EngineProfile) -> bytes:
-        if not self.may_build:
+    def _kept(self, profile: EngineProfile) -> CachedEngine:
+        kept = self.cache.kept(self._key(profile))
+        if kept is None:
             sizes = " to ".join(size_text(shape) for shape in (profile.minimum, profile.maximum))
             raise EngineNotKeptError(f"no engine of {self.file.path} for {sizes} is kept for this GPU; pass build='wait'")
+        return kept
+
+    def _kept_or_built(self, profile: EngineProfile) -> CachedEngine:
+        return self.cache.load_or_build(self._key(profile), lambda: self._build(profile), on_wait=self._tell_wait)
+
+    def _tell_wait(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress(0.0, WAITING)
+
+    def _build(self, profile: EngineProfile) -> bytes:
         built = build_engine(
             self.file.content,
             self.spec,

@@ -40,7 +40,7 @@ from restore_sdk.backends.wishes import BUILDS, PLAN_SUFFIX, POLICIES, Api, Buil
 from restore_sdk.cuda.driver import driver_reason
 from restore_sdk.cuda.memory import Device
 from restore_sdk.cuda.opening import open_device
-from restore_sdk.errors import BackendError, DeviceUnavailableError, MissingExtraError, OptionsError
+from restore_sdk.errors import BackendError, DeviceUnavailableError, MissingExtraError, ModelHashError, OptionsError
 from restore_sdk.spec import ModelSpec
 
 ApiWish: TypeAlias = Literal["auto", "tensorrt", "tensorrt_rtx"]
@@ -116,7 +116,7 @@ def open_tensorrt(
     profile       shapes to build for; None: single images of up to 1024 px a side. Others lead to another build when they come.
     options       how to build; None: TensorRT's defaults, tensorrt_rtx for this GPU alone.
     cache         where engines are kept; None: the user's cache folder.
-    on_progress   gets (fraction, phase) during a build, from another thread.
+    on_progress   gets (fraction, phase) during a build, from another thread, and once before another's build is waited for.
     next_backend  opens what serves meanwhile; None: ONNX Runtime.
     chosen        why "auto" came here, for report().
 
@@ -137,18 +137,14 @@ def open_tensorrt(
         chosen=chosen,
     )
     file, spec = _read(path, sha256)
-    host = partial(open_onnxruntime, sha256=None, threads=threads, spinning=spinning)
+    host = partial(open_onnxruntime, threads=threads, spinning=spinning)
     opening = _Opening(file, spec, wishes, host)
     if build != "background" or isinstance(file, PlanFile):
         return opening.open()
     try:
         return opening.open(may_build=False)
     except EngineNotKeptError:
-        now = (
-            next_backend()
-            if next_backend is not None
-            else open_onnxruntime(path, sha256=sha256, threads=threads, spinning=spinning)
-        )
+        now = host(path, sha256=file.sha256) if next_backend is None else next_backend()
         return BackgroundBackend(now, lambda cancelled: opening.open(cancelled, may_widen=False), device_index=wishes.index)
 
 
@@ -201,16 +197,23 @@ class _Opening:
         )
 
     def _fallback(self) -> Backend:
-        """What restores the batches that overflow. Raises BackendError where there is nothing."""
+        """What restores the batches that overflow. Raises BackendError where there is nothing, ModelHashError where the model is
+        not the one that was opened."""
         file = self._file
         beside = full_precision_beside(file.path, self._spec)
         if beside is not None:
             wishes = replace(self._wishes, finite="raise", build="wait", options=None, chosen=None)
             return _Opening(*_read(beside, None), wishes, self._host).open()
-        model = model_of_plan(file) if isinstance(file, PlanFile) else file.path
+        if isinstance(file, PlanFile):
+            model, digest = model_of_plan(file), file.onnx_sha256
+        else:
+            model, digest = file.path, file.sha256
         if model is None:
             raise BackendError(f"the network overflows, and no .onnx file lies beside {file.path} to fall back on; put one there")
-        return self._host(model)
+        try:
+            return self._host(model, sha256=digest)
+        except ModelHashError as exc:
+            raise ModelHashError(model, exc.got, exc.want, "it was changed meanwhile: open the model again") from exc
 
 
 def _read(path: Path, sha256: str | None) -> tuple[OnnxFile | PlanFile, ModelSpec]:

@@ -25,13 +25,12 @@ from restore_sdk.cuda.memory import DeviceBuffer, Stream
 from restore_sdk.cuda.pipeline import Pipeline
 from restore_sdk.cuda.slots import Shape
 from restore_sdk.cuda.torch_device import TorchDevice
-from restore_sdk.cuda.torch_switches import fixed_arithmetic
+from restore_sdk.cuda.torch_switches import CAPTURING, fixed_arithmetic
 from restore_sdk.errors import BackendError, DeviceMemoryError, RestorerClosedError
 from restore_sdk.spec import ModelSpec
 
 GRAPHS = 4  # each holds the activations of its shape; tiles of one image have at most four
 WARM_UPS = 3
-_CAPTURING = Lock()  # PyTorch allows one capture at a time in a process
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -161,7 +160,7 @@ class Replay:
         self._graph = torch.cuda.CUDAGraph()
         self._done = torch.cuda.Event()
         stream = torch.cuda.current_stream()
-        with fixed_arithmetic(torch), _CAPTURING:
+        with fixed_arithmetic(torch), CAPTURING:
             for _ in range(WARM_UPS):
                 module(self._given)
             stream.synchronize()
@@ -199,6 +198,7 @@ class CudaProgramBackend(FileBackend):
         super().__init__(spec, report, vendor)
         self._program = program
         self._pipeline: Pipeline | None = None
+        self._closed = False
         self._opening = Lock()
 
     @property
@@ -207,11 +207,15 @@ class CudaProgramBackend(FileBackend):
         return self._program.index
 
     def infer_many(self, batches: Iterable[FloatNCHW], /) -> Iterator[FloatNCHW]:
-        """The results of `infer` for each of `batches`, in order, copies overlapped. Raises BackendError, DeviceMemoryError."""
-        with self._opening:
-            if self._pipeline is None:
-                self._pipeline = Pipeline(TorchDevice(self.device_index), self)
-        return self._pipeline.run(batches)
+        """The results of `infer` for each of `batches`, in order, copies overlapped. Raises BackendError, DeviceMemoryError, and
+        RestorerClosedError after close(), once it has given the results of what was under way."""
+        pipeline = self._opened()
+        try:
+            yield from pipeline.run(batches)
+        except BackendError as exc:
+            if self._closed and type(exc) is BackendError:  # the pipeline says that it is closed; the cause tells what else
+                raise RestorerClosedError from exc
+            raise
 
     def infer_on_device(self, given: int, restored: int, shape: Shape, stream: int, /) -> None:
         """Queue one batch on the caller's stream; see DeviceBackend. The first of a shape waits for the device."""
@@ -232,10 +236,20 @@ class CudaProgramBackend(FileBackend):
     def close(self) -> None:
         """Release everything; a second call does nothing."""
         with self._opening:
+            self._closed = True
             pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
             pipeline.close()
         self._program.close()
+
+    def _opened(self) -> Pipeline:
+        """The pipeline, whoever asks first. Raises RestorerClosedError."""
+        with self._opening:
+            if self._closed:
+                raise RestorerClosedError
+            if self._pipeline is None:
+                self._pipeline = Pipeline(TorchDevice(self.device_index), self)
+            return self._pipeline
 
     def _run(self, batch: FloatNCHW) -> FloatNCHW:
         return self._program.run(batch)

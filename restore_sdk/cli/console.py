@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,7 @@ def _bars(console: Console) -> Progress:
 
 @contextmanager
 def build_shown() -> Iterator[OnProgress | None]:
-    """A bar with the time that remains, on a terminal, once an engine begins to build; nothing elsewhere."""
+    """A bar with the time that remains, on a terminal, once an engine begins to build; nothing elsewhere, or after the block."""
     from rich import progress  # noqa: PLC0415 slow to load
 
     console = stderr_console()
@@ -176,12 +177,17 @@ def build_shown() -> Iterator[OnProgress | None]:
         *columns, *times, console=console, transient=True, redirect_stdout=False, speed_estimate_period=SPEED_SECONDS
     )
     task = bar.add_task("reading the model", total=1.0)
+    drawing, over = Lock(), Event()
 
     def show(fraction: float, phase: str) -> None:
-        bar.start()
-        bar.update(task, completed=fraction, description=phase)
+        with drawing:
+            if not over.is_set():  # what was opened keeps this, and may build a wider engine on some thread much later
+                bar.start()
+                bar.update(task, completed=fraction, description=phase)
 
     try:
         yield show
     finally:
-        bar.stop()
+        over.set()
+        with drawing:
+            bar.stop()

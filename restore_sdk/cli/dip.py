@@ -1,27 +1,26 @@
-"""One run of `restore image -m dip-...`: masks, progress by iteration, and an interrupt that still writes the best so far."""
+"""One run of `restore image -m dip-...`: kernels and masks, the fits, their trace, and the report."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import os
-import signal
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from restore_sdk.cli.batch import Outcome, TileCallback, code_of, counts, missing_input, run_jobs, skipped
-from restore_sdk.cli.console import FileProgress, complain, note, say_json
+from restore_sdk.cli.batch import Outcome, TileCallback, code_of, counts, missing_input, note_summary, run_jobs, skipped
+from restore_sdk.cli.console import complain, error_record, note, say_json
 from restore_sdk.cli.dip_flags import DipFlags
 from restore_sdk.cli.dip_memory import freed_memory_kept
+from restore_sdk.cli.dip_progress import FitBars, Interrupt, interruptible
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
 from restore_sdk.cli.flags import Settings, check_picture
 from restore_sdk.cli.sources import Job, Work, plan_work
@@ -30,18 +29,15 @@ from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import DipImage
 from restore_sdk.dip.wishes import with_wishes
 from restore_sdk.dip_images import DipImages
-from restore_sdk.errors import OptionsError, RestoreWarning
+from restore_sdk.errors import ImageError, OptionsError, RestoreWarning
 from restore_sdk.image.atomic import check_target, write_atomically
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
 from restore_sdk.image_files import FileReport, restore_image_file
 from restore_sdk.options import is_dip
 from restore_sdk.tiling.plan import TilePlan
 
-if TYPE_CHECKING:
-    from restore_sdk.dip.results import FitProgress
-
 WHITE = 255
-SECONDS_BETWEEN_NOTES = 30.0  # where stderr is no terminal
+TOO_EARLY = "nothing was restored yet, so nothing is written"
 
 
 def restore_dip(inputs: Sequence[str], out: str, settings: Settings, flags: DipFlags, *, as_json: bool, debug: bool) -> ExitCode:
@@ -54,10 +50,12 @@ def restore_dip(inputs: Sequence[str], out: str, settings: Settings, flags: DipF
     run = _Run(images, settings, flags)
     with freed_memory_kept(), FitBars(len(work.jobs)) as progress, interruptible() as interrupt:
         outcomes = list(run.outcomes(work, progress, interrupt, show=not as_json))
-    code = ExitCode.INTERRUPTED if interrupt.asked else code_of(outcomes)
-    _complain(outcomes, debug=debug)
+    code = ExitCode.INTERRUPTED if interrupt.asked else run.code(outcomes)
+    seconds = time.perf_counter() - began
+    run.complain(outcomes, debug=debug)
+    note_summary(outcomes, work.left_out, code, seconds)
     if as_json:
-        say_json(run.result(outcomes, code, time.perf_counter() - began))
+        say_json(run.result(outcomes, work, code, seconds))
     return code
 
 
@@ -120,65 +118,6 @@ def mask_of(flags: DipFlags) -> NDArray[np.bool_] | None:
     return fill
 
 
-@dataclasses.dataclass(slots=True)
-class Interrupt:
-    """Whether Ctrl-C was pressed."""
-
-    asked: bool = False
-
-    def __call__(self) -> bool:
-        return self.asked
-
-
-@contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """The first Ctrl-C, or SIGTERM, only asks, so that the fit ends with its best; the second interrupts as ever."""
-    interrupt = Interrupt()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if interrupt.asked:
-            raise KeyboardInterrupt
-        interrupt.asked = True
-        note("interrupted: the best so far will be written; press Ctrl-C again to give it up")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupt
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class FitBars(FileProgress):
-    """The bars of a run, the lower one for iterations; a line now and then where stderr is no terminal."""
-
-    _said = 0.0
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        return self
-
-    def tile_done(self, done: int, total: int) -> None:
-        """Iterations have the bar."""
-
-    def iterated(self, progress: FitProgress) -> None:
-        """Show where the fit stands."""
-        if self._bars is not None:
-            text = f"  {described(progress)}"
-            self._update(self._tile_task, completed=progress.iteration, total=progress.budget, description=text, visible=True)
-        elif time.monotonic() - self._said >= SECONDS_BETWEEN_NOTES:
-            if self._said:
-                note(f"iteration {progress.iteration} of {progress.budget}, {described(progress)}, {progress.seconds:.0f} s")
-            self._said = time.monotonic()
-
-
-def described(progress: FitProgress) -> str:
-    """Loss and stopping score, and the tiles where there are several."""
-    score = "" if progress.score is None else f", score {progress.score:.2e}"
-    tiles = "" if progress.tiles == 1 else f", {progress.done} of {progress.tiles} tiles"
-    return f"loss {progress.loss:.4g}{score}{tiles}"
-
-
 class _Run:
     """What every file of one run is fitted with."""
 
@@ -186,6 +125,8 @@ class _Run:
         self._images, self._settings, self._flags = images, settings, flags
         self._mask = mask_of(flags)
         self._fits: dict[Path, Mapping[str, object]] = {}
+        self._trace_written = False
+        self._trace_error: ImageError | OSError | None = None
 
     def outcomes(self, work: Work, progress: FitBars, interrupt: Interrupt, *, show: bool) -> Iterator[Outcome]:
         """The fate of every input, said as it comes."""
@@ -201,23 +142,52 @@ class _Run:
                     progress.say(outcome.line())
                 yield outcome
 
-    def result(self, outcomes: Sequence[Outcome], code: ExitCode, seconds: float) -> dict[str, object]:
+    def code(self, outcomes: Sequence[Outcome]) -> ExitCode:
+        """Exit code of a run that was not interrupted."""
+        code = code_of(outcomes)
+        return ExitCode.PARTIAL if code is ExitCode.OK and self._trace_error is not None else code
+
+    def complain(self, outcomes: Sequence[Outcome], *, debug: bool) -> None:
+        """Say on stderr what failed and why, and what a person should know of the rest."""
+        for outcome in outcomes:
+            if outcome.error is not None:
+                complain(outcome.error, debug=debug, about=outcome.source)
+            elif outcome.report is not None:
+                note(f"{outcome.source}: {'; '.join(outcome.report.notices)}")
+        if self._trace_error is not None:
+            complain(self._trace_error, debug=debug)
+
+    def result(self, outcomes: Sequence[Outcome], work: Work, code: ExitCode, seconds: float) -> dict[str, object]:
         """The run as JSON."""
-        files = [{**outcome.record(), "fit": self._fits.get(outcome.source)} for outcome in outcomes]
-        facts = {"command": "image", "exit_code": int(code), "seconds": round(seconds, 4), "counts": counts(outcomes)}
-        trace = None if self._flags.trace is None or not self._fits else str(self._flags.trace)
-        return {**facts, "files": files, "trace": trace, "runtime": self._images.report()}
+        return {
+            "command": "image",
+            "exit_code": int(code),
+            "seconds": round(seconds, 4),
+            "counts": counts(outcomes),
+            "left_out": dict(Counter(work.left_out)),
+            "files": [{**outcome.record(), "fit": self._fits.get(outcome.source)} for outcome in outcomes],
+            "trace": str(self._flags.trace) if self._trace_written else None,
+            "trace_error": None if self._trace_error is None else error_record(self._trace_error),
+            "runtime": self._images.report(),
+        }
 
     def _restore(self, job: Job, progress: FitBars, interrupt: Interrupt) -> FileReport:
         if interrupt.asked:
             raise KeyboardInterrupt
         kept: list[DipImage] = []
+        ended: list[str] = []
 
         def fitted(pixels: NDArray[Any]) -> tuple[NDArray[Any], TilePlan]:
+            if interrupt.asked:
+                raise KeyboardInterrupt(TOO_EARLY)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", MaskWarning)  # which mask_of has said in the words of the flags
-                kept.append(self._images.restore(pixels, self._mask, on_progress=progress.iterated, cancelled=interrupt))
-            return kept[0].image, self._images.plan(*pixels.shape[:2])
+                made = self._images.restore(pixels, self._mask, on_progress=progress.iterated, cancelled=interrupt)
+            if not _has_begun(made):
+                raise KeyboardInterrupt(TOO_EARLY)
+            kept.append(made)
+            ended.extend(_ended(made, interrupted=interrupt.asked))
+            return made.image, self._images.plan(*pixels.shape[:2])
 
         settings = self._settings
         report = restore_image_file(
@@ -230,24 +200,35 @@ class _Run:
         )
         self._fits[job.source] = kept[0].outcome.report()
         self._trace(kept[0])
-        return dataclasses.replace(report, notices=(*report.notices, *_ended(kept[0])))
+        return dataclasses.replace(report, notices=(*report.notices, *ended))
 
     def _trace(self, made: DipImage) -> None:
+        """Draw --trace; the image is written already, so that an error is kept for the report."""
         if self._flags.trace is None:
             return
         from restore_sdk.dip.trace import trace_picture  # noqa: PLC0415 draws only where it is asked to
 
         buffer = io.BytesIO()
         Image.fromarray(trace_picture(made.outcome)).save(buffer, "PNG")
-        write_atomically(self._flags.trace, [buffer.getvalue()], overwrite=self._settings.overwrite)
+        try:
+            write_atomically(self._flags.trace, [buffer.getvalue()], overwrite=self._settings.overwrite)
+            self._trace_written = True
+        except (ImageError, OSError) as exc:
+            self._trace_error = exc
 
 
-def _ended(made: DipImage) -> tuple[str, ...]:
+def _has_begun(made: DipImage) -> bool:
+    """Whether an interrupt came late enough for a result: what the network answers first has nothing of the image yet."""
+    return any(fit.iterations > 1 or fit.stop_reason not in ("cancelled", "not started") for fit in made.outcome.fits)
+
+
+def _ended(made: DipImage, *, interrupted: bool) -> tuple[str, ...]:
     """What a person should know of how the fit ended."""
     fits = made.outcome.fits
     line = f"{max(fit.iterations for fit in fits)} iterations, ended by {made.outcome.report()['stop_reason']}"
     waiting = sum(fit.stop_reason == "not started" for fit in fits)
-    more = [f"{waiting} of {len(fits)} tiles are not restored: the time was over"] if waiting else []
+    why = "they were not begun before the interrupt" if interrupted else "the time was over"
+    more = [f"{waiting} of {len(fits)} tiles are not restored: {why}"] if waiting else []
     short = sorted({fit.stop_reason for fit in fits if fit.still_improving})
     if short:
         flags = " and ".join("--" + reason.replace("_", "-") for reason in short)
@@ -272,11 +253,3 @@ def _check(work: Work, settings: Settings, flags: DipFlags) -> None:
         files = [*map(Path, given), *(file for job in work.jobs for file in (job.source, job.target))]
         check_picture("--trace", flags.trace, files, overwrite=settings.overwrite)
         check_target(flags.trace, overwrite=settings.overwrite)
-
-
-def _complain(outcomes: Sequence[Outcome], *, debug: bool) -> None:
-    for outcome in outcomes:
-        if outcome.error is not None:
-            complain(outcome.error, debug=debug, about=outcome.source)
-        elif outcome.report is not None:
-            note(f"{outcome.source}: {'; '.join(outcome.report.notices)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from restore_sdk.cli.exit_codes import UsageError
+from restore_sdk.options import is_dip
 
 PANEL = "Deep Image Prior (-m dip-denoise, dip-inpaint, dip-super-resolve, dip-deblur)"
 
@@ -96,6 +98,14 @@ NEEDED_BY = {  # what a fit cannot do without
     "dip-inpaint": ("mask", "--mask FILE, an image of the input's size that is white where pixels are to be filled"),
     "dip-deblur": ("kernel", "--kernel IMAGE|BLUR, a small image of the blur, or text such as gaussian-blur:sigma=2"),
 }
+
+
+def means_fit(model: str) -> bool:
+    """Whether -m names a fit to each image, or was meant to: what is mistyped is refused where the four are listed."""
+    from restore_sdk.zoo.registry import SUFFIXES  # noqa: PLC0415 read from disk only where a model is asked for
+
+    is_file = Path(model).suffix.lower() in SUFFIXES or os.path.exists(model)
+    return is_dip(model) or (model.startswith("dip-") and not is_file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,7 @@ def image(
         budget = {"max_iterations": max_iterations, "max_seconds": max_seconds, "seed": seed}
         shape = {"mask": mask, "kernel": kernel, "sigma": sigma, "scale": scale, "width": width, "stopping": stopping}
         flags = dip_flags.DipFlags(trace=trace, invert_mask=invert_mask or None, **shape, **budget)  # type: ignore[arg-type]
-        if model.startswith("dip-"):
+        if dip_flags.means_fit(model):
             from restore_sdk.cli.dip import restore_dip  # noqa: PLC0415 the same
 
             code = restore_dip(inputs, out, settings, flags, as_json=as_json, debug=debug)

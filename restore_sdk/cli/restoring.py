@@ -10,12 +10,22 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from restore_sdk.cli.batch import Outcome, RestoreJob, TileCallback, code_of, counts, missing_input, run_jobs, skipped
+from restore_sdk.cli.batch import (
+    Outcome,
+    RestoreJob,
+    TileCallback,
+    code_of,
+    counts,
+    missing_input,
+    note_summary,
+    run_jobs,
+    skipped,
+)
 from restore_sdk.cli.compare import write_strip
 from restore_sdk.cli.console import FileProgress, build_shown, complain, error_record, note, say_json
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
 from restore_sdk.cli.flags import Settings, check_picture
-from restore_sdk.cli.sources import NOT_REGULAR, Job, Work, plan_work
+from restore_sdk.cli.sources import Job, Work, plan_work
 from restore_sdk.errors import ImageError
 from restore_sdk.image.big_names import ZARR_SUFFIX
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
@@ -137,22 +147,10 @@ class _Run:
                 complain(outcome.error, debug=debug, about=outcome.source)
         if self._strip_error is not None:
             complain(self._strip_error, debug=debug)
-        self._note_summary(code, seconds)
+        note_summary(self._outcomes, self._left_out.elements(), code, seconds)
         if as_json:
             say_json(self._result(code, seconds))
         return code
-
-    def _note_summary(self, code: ExitCode, seconds: float) -> None:
-        if len(self._outcomes) > 1 or code is ExitCode.INTERRUPTED:
-            note(", ".join(f"{status}: {number}" for status, number in counts(self._outcomes).items()) + f"; {seconds:.1f} s")
-        others = {suffix: number for suffix, number in sorted(self._left_out.items()) if suffix != NOT_REGULAR}
-        if len(others) < len(self._left_out):
-            note(f"skipped {self._left_out[NOT_REGULAR]} that are no regular files; save the images to files first")
-        if others:
-            kinds = ", ".join(f"{suffix}: {number}" for suffix, number in others.items())
-            note(f"left out {sum(others.values())} files that have no suffix of an image ({kinds}); name them to try them")
-        if "skipped" in counts(self._outcomes):
-            note("skipped targets exist; pass --overwrite to replace them")
 
     def _result(self, code: ExitCode, seconds: float) -> dict[str, object]:
         strip = self._settings.compare if self._strip_written else None

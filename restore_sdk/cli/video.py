@@ -128,7 +128,7 @@ def opened(
     model: str, place: Mapping[str, Any], flags: dip_flags.DipFlags, *, reuse: bool
 ) -> Iterator[tuple[Restores, ReusedTiles | None]]:
     """What restores the pictures, and what counts the tiles taken over. Raises UsageError, and what opening the model raises."""
-    if model.startswith("dip-"):
+    if dip_flags.means_fit(model):
         from restore_sdk.cli.dip_video import frame_fits  # noqa: PLC0415 what only fits need
 
         if reuse:
@@ -201,7 +201,7 @@ def _what_is_kept(out: str, total: int | None, model: str) -> str:
     from restore_sdk.image.atomic import resolve_target  # noqa: PLC0415 loads numpy
     from restore_sdk.stream.video_parts import FIT_PART_FRAMES, PartFolder  # noqa: PLC0415
 
-    folder = PartFolder(resolve_target(Path(out)), FIT_PART_FRAMES if model.startswith("dip-") else None)
+    folder = PartFolder(resolve_target(Path(out)), FIT_PART_FRAMES if dip_flags.means_fit(model) else None)
     kept = folder.kept
     how = "go on with --resume and the same settings" if kept else f"they are kept {folder.part_frames} at a time"
     return f"{_counted(kept, total)} kept; {how}"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
-from types import TracebackType
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ import numpy as np
 from restore_sdk.cuda import dlpack
 from restore_sdk.cuda.dlpack import CPU, CUDA, MANAGED
 from restore_sdk.cuda.launching import LEGACY, NO_SYNC, DeviceMemory, Launcher
-from restore_sdk.errors import DeviceUnavailableError, ImageShapeError, ImageTypeError, OptionsError, RestoreError
+from restore_sdk.cuda.memory import Resource
+from restore_sdk.errors import BackendError, DeviceUnavailableError, ImageShapeError, ImageTypeError, OptionsError, RestoreError
 
 DTYPES = {dtype.str: dtype for dtype in map(np.dtype, ("|u1", "<u2", "<f2", "<f4"))}
 WANTED = "uint8, uint16, float16 or float32"
@@ -101,7 +102,7 @@ def device_index(image: Any) -> int | None:
 
 
 @dataclass(slots=True)
-class DeviceView:
+class DeviceView(Resource):
     """Someone else's array, borrowed until close(). `strides` in bytes. Nothing here writes to it."""
 
     pointer: int
@@ -117,12 +118,6 @@ class DeviceView:
         owner, self.owner = self.owner, None
         if isinstance(owner, dlpack.Tensor):
             owner.release()
-
-    def __enter__(self) -> DeviceView:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
 
 def import_array(image: Any, stream: int, launcher: Launcher) -> DeviceView:
@@ -214,10 +209,11 @@ def _check_shape(pointer: int, shape: tuple[int, ...], itemsize: int) -> None:
         raise ImageShapeError(shape, f"an array in memory (it says: {nbytes} bytes at {pointer:#x})", "copy it on its device")
 
 
-class DeviceArray:
+class DeviceArray(Resource):
     """A C-contiguous result on a GPU, yours, with numpy's `shape`, `dtype`, `nbytes` and `strides`. torch.from_dlpack(result),
     cupy.asarray(result) and others take it without a copy. It is ready on `stream`, the CUDA stream (a handle) that the work was
-    queued on: what you queue there needs no wait, and both protocols order other streams after it.
+    queued on: what you queue there needs no wait, and both protocols order other streams after it. What DLPack hands out keeps
+    the memory alive; what __cuda_array_interface__ tells does not, by that protocol: keep this open as long as it is used.
     """
 
     def __init__(
@@ -225,12 +221,13 @@ class DeviceArray:
     ) -> None:
         self.shape, self.dtype, self.device_index, self.stream = shape, dtype, launcher.index, stream
         self._memory, self._launcher = memory, launcher
+        self._open, self._lent, self._counting = True, 0, RLock()  # a collection of garbage amid counting may give one back
         self.strides = _contiguous(shape, dtype.itemsize)  # bytes
 
     @property
     def pointer(self) -> int:
         """Device address of the first element; 0 after close()."""
-        return self._memory.pointer
+        return self._memory.pointer if self._open else 0
 
     @property
     def nbytes(self) -> int:
@@ -238,14 +235,10 @@ class DeviceArray:
         return self.shape[0] * self.strides[0]
 
     def close(self) -> None:
-        """Give the memory back in the order of `stream`; a second call does nothing. Also done when the last reference goes."""
-        self._memory.close()
-
-    def __enter__(self) -> DeviceArray:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        """Give the memory back in the order of `stream`, once no consumer of DLPack has it any more; a second call does nothing.
+        Also done when the last reference goes."""
+        self._open = False
+        self._lend(0)
 
     def __repr__(self) -> str:
         return f"DeviceArray(shape={self.shape}, dtype={self.dtype}, device=cuda:{self.device_index})"
@@ -265,21 +258,21 @@ class DeviceArray:
         -1: nothing is ordered. Raises BufferError where a copy or another device is asked for."""
         if copy or (dl_device is not None and tuple(map(int, dl_device)) != self.__dlpack_device__()):
             raise BufferError("a DeviceArray is shared where it is, without a copy; copy it with the library that takes it")
-        if not self.pointer:
-            raise BufferError("this DeviceArray is closed")
+        self._check_open()
         if stream == NO_SYNC:
             self._memory.expose()
         elif self._launcher.kind != CPU:
             self._memory.follow(LEGACY if stream is None else stream)
-        itemsize = self.dtype.itemsize
+        itemsize, where = self.dtype.itemsize, self.__dlpack_device__()
         strides = tuple(stride // itemsize for stride in self.strides)
-        tensor = dlpack.Tensor(
-            self.pointer, self.shape, strides, self.dtype.kind, itemsize, self.__dlpack_device__(), False, _nothing
-        )
-        return dlpack.produce(tensor, self, versioned=max_version is not None and max_version[0] >= 1)
+        tensor = dlpack.Tensor(self.pointer, self.shape, strides, self.dtype.kind, itemsize, where, False, self._returned)
+        capsule = dlpack.produce(tensor, self, versioned=max_version is not None and max_version[0] >= 1)
+        self._lend(1)
+        return capsule
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
+        self._check_open()
         self._memory.expose()
         return {
             "version": 3,
@@ -290,6 +283,18 @@ class DeviceArray:
             "stream": self.stream,
         }
 
+    def _check_open(self) -> None:
+        if not self._open:
+            raise BufferError("this DeviceArray is closed")
 
-def _nothing() -> None:
-    """The owner that goes with the capsule does all."""
+    def _lend(self, more: int) -> None:
+        """Note `more` consumers; closed and with none left, the memory goes."""
+        with self._counting:
+            self._lent += more
+            unused = not (self._open or self._lent)
+        if unused:
+            self._memory.close()
+
+    def _returned(self) -> None:
+        with suppress(BackendError):  # nobody is there to be told
+            self._lend(-1)

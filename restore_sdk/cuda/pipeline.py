@@ -10,12 +10,23 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from restore_sdk.cuda.memory import Device, Resource
 from restore_sdk.cuda.slots import Buffers, FloatNCHW, Network, Shape, Slot, bytes_of, view
 from restore_sdk.errors import BackendError, DeviceMemoryError, OptionsError
+
+
+@runtime_checkable
+class HoldingNetwork(Network, Protocol):
+    """A network that keeps device memory from one batch to the next."""
+
+    def release_memory(self) -> None:
+        """Give it back once what uses it is over; it is taken anew for the next batch. The pipeline has nothing queued, and holds
+        no graph that refers to it. Raises nothing for work that failed."""
+        ...
 
 
 class Ticket:
@@ -53,7 +64,10 @@ class Ticket:
 
 class Pipeline(Resource):
     """Runs `network` on `device` with `slots` batches in flight. Owns its streams, slots and buffers; network and device stay the
-    caller's and must outlive it. Buffers grow with the largest batch seen and are kept until close()."""
+    caller's and must outlive it. Buffers grow with the largest batch seen and are kept until close().
+
+    Where memory does not suffice for `slots` batches, fewer are in flight from then on: the other slots rest, without memory.
+    """
 
     def __init__(self, device: Device, network: Network, *, slots: int = 3) -> None:
         if slots < 1:
@@ -64,6 +78,7 @@ class Pipeline(Resource):
             self._copying_in, self._inferring, self._copying_out = (undo.enter_context(device.stream()) for _ in range(3))
             self._owned = undo.pop_all()
         self._free = deque(self._slots)
+        self._resting: list[Slot] = []
         self._flight: list[Ticket] = []  # in the order of submission
         self._submitting = threading.Lock()  # the three streams get whole batches, one after the other
         self._refusal: str | None = None
@@ -75,7 +90,8 @@ class Pipeline(Resource):
         Takes up to `slots` batches before it gives the first result. Several threads may run() at once; one that stops taking
         results holds up nobody. If a stage fails, the results before that batch still come, then its error, once; later batches
         are waited for and dropped, and the pipeline can be used again. Raises OptionsError for anything else than such a batch,
-        DeviceMemoryError (the pipeline then holds no buffers), BackendError, and whatever `batches` raises.
+        DeviceMemoryError for one that does not fit even alone (the pipeline then holds no buffers), BackendError, and whatever
+        `batches` raises.
         """
         flight: deque[Ticket] = deque()
         refused: BackendError | None = None
@@ -97,17 +113,26 @@ class Pipeline(Resource):
                 ticket.finish(keep=False)
 
     def report(self) -> dict[str, object]:
-        """What it holds and did: slots, bytes on the device and pinned, graph launches, and why there is no graph, if so."""
+        """What it holds and did: slots and how many of them rest, bytes on the device and pinned, graph launches, and why there
+        is no graph, if so."""
         held = [slot.buffers for slot in self._slots if slot.buffers is not None]
         nbytes = sum(buffers.given.nbytes + buffers.restored.nbytes for buffers in held)
         replays = sum(slot.replays for slot in self._slots)
         return {
             "slots": len(self._slots),
+            "resting": len(self._resting),
             "device_bytes": nbytes,
             "pinned_bytes": nbytes,
             "graph_launches": replays,
             "graph_refused": self._refusal,
         }
+
+    def release_memory(self) -> None:
+        """Wait for what is in flight, and give back the memory of all slots and of the network: another needs it now. What comes
+        next takes it anew."""
+        with self._submitting:
+            if not self._closed:
+                self._give_up_memory()
 
     def close(self) -> None:
         """Wait for what is in flight and release everything. Results that are out of their slots can still be taken."""
@@ -123,15 +148,34 @@ class Pipeline(Resource):
         with self._submitting:
             if self._closed:
                 raise BackendError("this pipeline is closed; open a new one")
-            slot = self._take_slot()
-            with ExitStack() as undo:
-                undo.callback(self._free.append, slot)
-                undo.callback(self._settle)  # first: what was queued of it is over before the slot is free
-                buffers = self._start(slot, batch, shape, restored_shape)
-                undo.pop_all()
-            ticket = Ticket(slot, buffers, restored_shape, self._free.append)
+            ticket = self._place(batch, shape, restored_shape)
             self._flight = [*(other for other in self._flight if not other.over), ticket]
         return ticket
+
+    def _place(self, batch: FloatNCHW, shape: Shape, restored_shape: Shape) -> Ticket:
+        """Start the batch in a free slot. Without room it is tried again, alone; a slot without room beside others rests."""
+        slot = self._take_slot()
+        beside = any(other.buffers is not None for other in self._slots if other is not slot)
+        try:
+            return self._submit_to(slot, batch, shape, restored_shape)
+        except DeviceMemoryError:  # all memory was given up
+            if beside:
+                self._free.remove(slot)
+                self._resting.append(slot)
+        try:
+            return self._submit_to(self._take_slot(), batch, shape, restored_shape)
+        except DeviceMemoryError:
+            self._free.extend(self._resting)  # smaller batches come next
+            self._resting = []
+            raise
+
+    def _submit_to(self, slot: Slot, batch: FloatNCHW, shape: Shape, restored_shape: Shape) -> Ticket:
+        with ExitStack() as undo:
+            undo.callback(self._free.append, slot)
+            undo.callback(self._settle)  # first: what was queued of it is over before the slot is free
+            buffers = self._start(slot, batch, shape, restored_shape)
+            undo.pop_all()
+        return Ticket(slot, buffers, restored_shape, self._free.append)
 
     def _take_slot(self) -> Slot:
         """A free slot; if there is none, the oldest batch in flight is finished, whosever it is."""
@@ -141,7 +185,8 @@ class Pipeline(Resource):
         return self._free.popleft()
 
     def _start(self, slot: Slot, batch: FloatNCHW, shape: Shape, restored_shape: Shape) -> Buffers:
-        """Fill the slot and queue all three stages. Raises DeviceMemoryError with the tile, and then holds no buffers."""
+        """Fill the slot and queue all three stages. Raises DeviceMemoryError with the tile; then nothing is in flight, and nobody
+        holds memory."""
         try:
             buffers = slot.fit(shape, restored_shape)
             np.copyto(view(buffers.pinned_given, shape), batch)
@@ -169,11 +214,13 @@ class Pipeline(Resource):
                 stream.synchronize()
 
     def _give_up_memory(self) -> None:
-        """Close all buffers: the batch that did not fit will come again in smaller ones."""
+        """Close all buffers, and what the network holds: the batch that did not fit comes again, alone or in smaller ones."""
         self._settle()
         self._finish_all()
         for slot in self._slots:
             slot.release()
+        if isinstance(self._network, HoldingNetwork):  # last: the slots' graphs refer to its memory
+            self._network.release_memory()
 
     def _finish_all(self) -> None:
         for ticket in self._flight:

@@ -1,6 +1,6 @@
 """The protocol through PyTorch: its streams, events and caching allocators, where a program runs in PyTorch anyway.
 
-No CUDA binding but PyTorch itself is needed. Memory is allocated on a stream of its own on which nothing ever runs: the caching
+No CUDA binding but PyTorch itself is needed. Memory is allocated on a stream on which nothing of ours ever runs: the caching
 allocator hands freed memory out again in the order of the stream that it was allocated on, and ours is used on others.
 """
 
@@ -67,6 +67,9 @@ class TorchBuffer(Resource):
         torch = device.torch
         with device.current("allocating device memory", nbytes), torch.cuda.stream(device.home):
             self.tensor: Any = torch.empty(nbytes, dtype=torch.uint8, device=f"cuda:{device.index}")
+            # PyTorch hands out 32 streams in turn, so someone else's may be `home` too, and this may be memory that they gave up
+            # with work on it still queued. It will be used on other streams, which do not wait for that
+            device.home.synchronize()
         self.nbytes, self.pointer = nbytes, int(self.tensor.data_ptr())
 
     def close(self) -> None:

@@ -8,30 +8,34 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from restore_sdk.cuda.torch_switches import CAPTURING
+
 Step: TypeAlias = Callable[[], tuple[Tensor, Tensor]]
 WARM_UPS = 3  # calls beside the capture, which libraries use to choose algorithms and make room
 
 
 class Replayed:
-    """A step of fixed shapes and places in memory: called as it is a few times, then captured and replayed.
+    """A step of fixed shapes and places in memory on `device`: called as it is a few times, then captured and replayed.
 
-    Every call is a real iteration. What it returns lies in one place and is overwritten by the next call. A step that cannot be
-    captured is called as it is.
+    Every call is a real iteration of the same step. It is not held here: it belongs to whoever holds this, and a GPU's memory
+    must not wait for the garbage collector. What a call returns lies in one place and is overwritten by the next call. A step
+    that cannot be captured is called as it is.
     """
 
-    def __init__(self, step: Step) -> None:
-        self._step, self._calls = step, 0
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._calls = device, 0
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._graph: torch.cuda.CUDAGraph | None = None
         self._made: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
         self._calls += 1
         if self._calls <= WARM_UPS:
-            return self._beside()
+            return self._beside(step)
         if self._calls == WARM_UPS + 1:
-            self._capture()
+            self._capture(step)
         if self._graph is None or self._made is None:
-            return self._step()
+            return step()
         self._graph.replay()
         return self._made
 
@@ -40,20 +44,22 @@ class Replayed:
         """Whether calls are replays."""
         return self._graph is not None
 
-    def _beside(self) -> tuple[Tensor, Tensor]:
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            made = self._step()
-        torch.cuda.current_stream().wait_stream(stream)
+    def _beside(self, step: Step) -> tuple[Tensor, Tensor]:
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            made = step()
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
         return made
 
-    def _capture(self) -> None:
+    def _capture(self, step: Step) -> None:
+        """On our own stream, which is one of the device (PyTorch's would be one of the device that was current when it was made)
+        and which is left again even where a capture fails; other threads may go on with their own work."""
         graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
+        own = torch.cuda.stream(self._stream)
+        capturing = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
         try:
-            with torch.cuda.graph(graph):
-                made = self._step()
+            with CAPTURING, own, capturing:  # which waits for the device before it begins
+                made = step()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:  # an operator that copies from the host or waits for the device

@@ -1,4 +1,4 @@
-"""Which policy stops which task, and with what numbers. Chosen on four crops, one seed each: docs/dip.md has them."""
+"""Which policy stops which task, and with what numbers. docs/dip.md has what they were measured to reach."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AUTOMATIC: Mapping[DipTask, Chosen] = {
 WINDOW = 100  # iterates, of WMV
 RATE = 0.1  # of EMV
 TAU = 1.0  # of the discrepancy, times sigma^2
-PATIENCE = 300  # iterations; the paper's 1000 changed nothing on the four crops and cost most of the time
+PATIENCE = 300  # iterations; the paper's 1000 is a third of a whole fit
 LEAST_NOISE = 2 / 255  # below it there is no noise to stop at, and the residual never comes down to it
 
 

@@ -58,7 +58,8 @@ def restore_planes(
     planes  (C, h, w) float32, black 0 and white 1, C = 1 or 3; not written to
     known   (h, w) bool, True where a pixel was measured; for "dip-inpaint"
     start   weights of an earlier fit of the same shape and options, one list for each tile
-    watch   progress is told after every iteration; once `cancelled` says True, the best so far is the result
+    watch   progress is told after every iteration; once `cancelled` says True, the best so far is the result: of the tiles that
+            are fitted first at least one iteration, of those that were not begun what was measured
 
     Raises OptionsError, MaskError (a tile without a known pixel), DeviceUnavailableError, DeviceMemoryError.
     """
@@ -120,7 +121,8 @@ class _Job:
     def _fit(self, group: range, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
         problems = [self._problem(self._tiles[index], index) for index in group]
         seconds = self._seconds(group, began)
-        if self._watch.cancelled() or (seconds is not None and seconds <= 0 and group.start > 0):
+        over = seconds is not None and seconds <= 0
+        if group.start > 0 and (over or self._watch.cancelled()):  # the first group always has a result of its own
             return [first_guess(problem, self._scale) for problem in problems]
         policies = [
             new_policy(self._options.stopping, self._options, self._preset, self.sigma, holds_out=bool(problem.held_out.any()))
@@ -181,8 +183,8 @@ class _Job:
 
 
 def first_guess(problem: Problem, scale: int) -> FitResult:
-    """What stands in for a tile that there was no time for: the measurement, enlarged where that is due, and the mean of the
-    known pixels for lost ones."""
+    """What stands in for a tile that was not begun: the measurement, enlarged where that is due, and the mean of the known pixels
+    for lost ones."""
     given: Tensor = problem.measured
     if scale > 1:
         given = functional.interpolate(given, scale_factor=scale, mode="bicubic", align_corners=False)

@@ -94,20 +94,25 @@ class Fit:
 
     def run(self) -> list[FitResult]:
         """To the end: every image has stopped, a budget is used up, or it was cancelled. At least one iteration is made."""
-        with arithmetic(self._device, self._options.precision):
-            for _ in range(self._options.coarse):
-                self._step(coarse=True)
-                if self._interruption():
-                    break
-            self._guard = Guard(len(self._running))  # the finer loss is another one
-            for iteration in range(1, self._budget + 1):
-                self._iterate(iteration)
-                if self._settle(iteration):
-                    break
+        self._begin_coarse()
+        for iteration in range(1, self._budget + 1):
+            self._iterate(iteration)
+            if self._settle(iteration):
+                break
         return [track.result() for track in self._tracks]
 
+    def _begin_coarse(self) -> None:
+        for _ in range(self._options.coarse):
+            made, losses, good = self._step(coarse=True)
+            self._mean.update(made, torch.tensor(good, device=self._device))
+            self._tell(0, losses, self._clock() - self._began)
+            if self._interruption():
+                break
+        self._guard, self._mean = Guard(len(self._running)), IterateMean(self._options.smoothing)  # the finer loss is another one
+
     def _step(self, *, coarse: bool = False) -> tuple[Tensor, list[float], list[bool]]:
-        made, losses = self._stepper.step(coarse=coarse)
+        with arithmetic(self._device, self._options.precision):  # no longer: others may wait for the process's switches
+            made, losses = self._stepper.step(coarse=coarse)
         values = losses.tolist()
         stopped = [bool(track.stop_reason) for track in self._running]
         good = [fine or over for fine, over in zip(self._guard.check(values), stopped, strict=True)]

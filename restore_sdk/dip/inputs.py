@@ -9,16 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from restore_sdk.degradations import seeded
+from restore_sdk.degradations.borders import extend
 from restore_sdk.dip.presets import Preset
 
 LARGEST_INPUT = 0.1  # of z, uniform from 0
 _FIRST_STREAM, _NOISE_STREAM = 0, 2  # of the seed; 1 holds values out
 
 
-def canvas(height: int, width: int, preset: Preset, *, halvings: int = 0) -> tuple[int, int]:
+def canvas(height: int, width: int, preset: Preset) -> tuple[int, int]:
     """The sides that the network works on: multiples of its total stride that hold the image, which is cut out of its output."""
-    multiple, least = preset.multiple << halvings, preset.smallest_side << halvings
-    rows, columns = (max(least, -(-side // multiple) * multiple) for side in (height, width))
+    rows, columns = (max(preset.smallest_side, -(-side // preset.multiple) * preset.multiple) for side in (height, width))
     return rows, columns
 
 
@@ -45,21 +45,26 @@ class Inputs:
     ) -> None:
         drawn = [first_input(preset, size, generator) for generator in generators]
         self._fixed = torch.cat(drawn, 1).to(device)
-        self._sigma = preset.input_noise
+        self._preset = preset
         seeds = [seeded(seed, _NOISE_STREAM, index).initial_seed() for index in indices]
         self._generators = [torch.Generator(device).manual_seed(number) for number in seeds]
         self.given = self._fixed.clone()  # one place in memory, as a captured step needs it
 
     def draw(self) -> None:
         """Fill `given` with z + noise."""
-        if self._sigma:
+        if self._preset.input_noise:
             for share, generator in zip(self.given.chunk(len(self._generators), 1), self._generators, strict=True):
-                share.normal_(0.0, self._sigma, generator=generator)
+                share.normal_(0.0, self._preset.input_noise, generator=generator)
             self.given += self._fixed
 
     def half(self) -> Tensor:
-        """`given` at half the resolution."""
-        return functional.avg_pool2d(self.given, 2)
+        """`given` at half the resolution, mirrored on beyond its lower and right border up to what the network takes: z itself
+        must be that of a fit without coarse iterations, from whose weights it may start and which may start from it."""
+        small = functional.avg_pool2d(self.given, 2)
+        height, width = small.shape[2:]
+        rows, columns = canvas(height, width, self._preset)
+        below, beside = rows - height, columns - width
+        return extend(small, below, beside, "reflect")[:, :, below:, beside:]
 
     def keep(self, images: list[int]) -> None:
         """Forget the other images."""

@@ -91,7 +91,7 @@ def preset_name(task: DipTask, options: DipOptions) -> str:
         raise OptionsError("model", task, f"one of {', '.join(DIP_TASKS)}")
     own = f"super-resolve-{options.scale}" if task == "dip-super-resolve" else task.removeprefix("dip-")
     name = own if options.preset is None else options.preset
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise OptionsError("preset", name, f"one of {', '.join(PRESETS)}")
     return name
 

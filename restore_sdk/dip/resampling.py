@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from restore_sdk.degradations.borders import mirrored_by_slices
 from restore_sdk.dip.presets import Upsampling
 
 
@@ -19,7 +20,7 @@ def mirrored(x: Tensor, margin: int) -> Tensor:
         return x
     if not x.is_cuda:
         return functional.pad(x, (margin,) * 4, mode="reflect")
-    return _mirrored_axis(_mirrored_axis(x, margin, 2), margin, 3)
+    return mirrored_by_slices(mirrored_by_slices(x, margin, 2), margin, 3)
 
 
 def doubled(x: Tensor, how: Upsampling) -> Tensor:
@@ -28,12 +29,6 @@ def doubled(x: Tensor, how: Upsampling) -> Tensor:
         corners = None if how == "nearest" else False
         return functional.interpolate(x, scale_factor=2, mode=how, align_corners=corners)
     return _doubled_nearest(x) if how == "nearest" else _doubled_axis(_doubled_axis(x, 2), 3)
-
-
-def _mirrored_axis(x: Tensor, margin: int, axis: int) -> Tensor:
-    before = x.narrow(axis, 1, margin).flip(axis)
-    after = x.narrow(axis, x.shape[axis] - 1 - margin, margin).flip(axis)
-    return torch.cat([before, x, after], axis)
 
 
 def _doubled_nearest(x: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ class Point:
 class FitProgress:
     """Where a fit stands; of several tiles at once, the worst of them that still runs.
 
-    iteration, budget  of this group of tiles
+    iteration, budget  of this group of tiles; 0 in the coarse iterations, which the budget does not count
+    seconds            since this group was begun
     done, tiles        tiles finished, and in all
     image              makes the present result, (C, H, W) of the first tile of the group, when called
     """
@@ -60,7 +61,8 @@ class FitResult:
     image        (C, H, W), the exponential mean of the iterates at the best iteration
     variance     (C, H, W), that of the iterates around it: where it is large, the network is unsure
     stop_reason  "wmv", "emv", "discrepancy", "held-out" (the policy fired), "max_iterations", "max_seconds", "cancelled",
-                 "diverged", or "not started" (the time was over; the image is then a first guess without a network)
+                 "diverged", or "not started" (a tile whose turn came after the time was over, or after the cancellation; its
+                 image is what was measured)
     strip        (iteration, uint8 (C, H, W)) of a few means on the way
     weights      of the network at the best iteration, where they were asked for
     """

@@ -1,4 +1,7 @@
-"""Weights and Adam's moments of several images as plain tensors: kept, brought back for one of them, or cut down to some."""
+"""Weights and Adam's moments of several images as plain tensors: kept, brought back for one of them, or cut down to some.
+
+The networks of a group of images are one network with one Adam, whose count of steps and learning rate they share.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,12 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def state(network: SkipNetwork, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Every tensor whose first axis is copies * something: weights first, then both moments of each."""
-    weights = [value.detach() for value in network.parameters()]
-    moments = [optimizer.state[value][name] for value in network.parameters() for name in _MOMENTS if optimizer.state[value]]
-    return [*weights, *moments]
+    """Every tensor whose first axis is copies * something: weights first, then both moments of each. Of a single image also the
+    counts of steps, which are nobody's own where there are several."""
+    values = list(network.parameters())
+    moments = [optimizer.state[value][name] for value in values for name in _MOMENTS if optimizer.state[value]]
+    steps = [optimizer.state[value]["step"] for value in values if optimizer.state[value] and network.copies == 1]
+    return [*(value.detach() for value in values), *moments, *steps]
 
 
 def share(value: Tensor, image: int, copies: int) -> Tensor:
@@ -35,7 +40,8 @@ def cut(values: Sequence[Tensor], images: list[int], copies: int) -> list[Tensor
 
 
 class Guard:
-    """Watches the losses of all images; one that jumps or is not finite goes back to its last snapshot, moments included."""
+    """Watches the losses of all images; one that jumps or is not finite goes back to its last snapshot, moments included, and the
+    count of Adam's steps if it is the only one: those beside it have made their steps."""
 
     def __init__(self, copies: int) -> None:
         self._kept: list[Tensor] = []
@@ -51,7 +57,8 @@ class Guard:
         return [math.isfinite(loss) and loss <= JUMP * reference for loss, reference in zip(losses, self._reference, strict=True)]
 
     def note(self, losses: Sequence[float], accepted: Sequence[bool], current: Sequence[Tensor]) -> bool:
-        """Bring back what was not accepted, and take a snapshot now and then. Returns whether Adam should slow down.
+        """Bring back what was not accepted, and take a snapshot now and then. Returns whether Adam should slow down, which
+        it does for all images: they have one learning rate.
 
         `losses` are those before the step that led to `current`.
         """
@@ -81,7 +88,7 @@ class Guard:
         copies = len(self.rollbacks)
         self.rollbacks[image] += 1
         self._in_a_row[image] += 1
-        for now, before in zip(current, self._kept, strict=False):
+        for now, before in zip(current, self._kept, strict=False):  # nothing kept yet, or without steps before others were let go
             share(now, image, copies).copy_(share(before, image, copies))
 
     def _confirm(self) -> None:

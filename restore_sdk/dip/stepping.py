@@ -8,7 +8,6 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from restore_sdk.cuda.torch_switches import fixed_arithmetic
 from restore_sdk.dip.capture import Replayed
@@ -17,6 +16,7 @@ from restore_sdk.dip.network import SkipNetwork, build
 from restore_sdk.dip.options import DipOptions, Precision
 from restore_sdk.dip.presets import Preset
 from restore_sdk.dip.problem import Problem
+from restore_sdk.dip.resampling import doubled
 from restore_sdk.dip.snapshots import cut, share, state
 
 Weights = list[Tensor]  # of one network, in the order of its parameters
@@ -41,7 +41,7 @@ class Stepper:
         self.network = build(preset, problem.shape[0], generators, device)
         if start is not None:
             _load(self.network, start)
-        size = canvas(*problem.shape[1:], preset, halvings=1 if options.coarse else 0)
+        size = canvas(*problem.shape[1:], preset)
         self._inputs = Inputs(preset, size, generators, seed=options.seed, indices=indices, device=device)
         self._network_changed()
 
@@ -49,9 +49,9 @@ class Stepper:
         """One iteration: what the network made of its input, (N, C, H, W), and the loss of each image, (N,), before the update.
         Both are overwritten by the next step."""
         self._inputs.draw()
-        if coarse:
-            return self._iterate(coarse=True)
-        return self._replayed()
+        if coarse or self._replayed is None:
+            return self._iterate(coarse=coarse)
+        return self._replayed(self._iterate)
 
     def current(self) -> list[Tensor]:
         """The state, as views."""
@@ -63,7 +63,7 @@ class Stepper:
         return [share(value.detach(), image, copies).cpu().clone() for value in self.network.parameters()]
 
     def slow_down(self) -> None:
-        """Halve the learning rate."""
+        """Halve the learning rate, that of all images: their networks are one, with one Adam."""
         self._rate /= 2
         for group in self._optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
@@ -93,7 +93,7 @@ class Stepper:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         rate = torch.tensor(self._rate, device=self._device) if on_gpu else self._rate
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, fused=on_gpu, capturable=on_gpu)
-        self._replayed = Replayed(self._iterate) if on_gpu else self._iterate
+        self._replayed = Replayed(self._device) if on_gpu else None
 
     def _iterate(self, *, coarse: bool = False) -> tuple[Tensor, Tensor]:
         self._optimizer.zero_grad(set_to_none=True)
@@ -109,12 +109,13 @@ class Stepper:
             made = self.network(given)
         made = made.float().view(self.network.copies, -1, *made.shape[2:])
         if coarse:
-            made = functional.interpolate(made, scale_factor=2, mode="bilinear", align_corners=False)
+            made = doubled(made, "bilinear")
         return cast(Tensor, made[:, :, : self.problem.shape[1], : self.problem.shape[2]])
 
 
 def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
-    """Fixed algorithms, so that a seed decides, and TensorFloat-32 only where asked for; the settings are the process's."""
+    """Fixed algorithms, so that a seed decides, and TensorFloat-32 only where asked for. The settings are the process's: fits on
+    several threads share them, but one with TensorFloat-32 and one without wait for each other."""
     return fixed_arithmetic(torch, tf32=precision == "tf32") if device.type == "cuda" else nullcontext()
 
 

@@ -92,13 +92,16 @@ class DiscrepancyPolicy:
     """Stops when the residual has come down to the noise: mean square <= tau * sigma^2 (Morozov). It is averaged over some
     iterations, since single ones jump. An estimate of sigma that is too low is never reached: then the fallback stops."""
 
+    score_name = "residual above sigma^2"  # whoever stops
+
     def __init__(self, sigma: float, tau: float = 1.0, rate: float = 0.1, fallback: Policy | None = None) -> None:
         self.name = "discrepancy"
         self._limit, self._rate, self._mean = tau * sigma * sigma, rate, 0.0
         self._fallback = fallback or NoPolicy()
 
     def update(self, seen: Observation) -> Verdict:
-        """Score: how far the residual is above the limit, mean squares. Where the fallback stops, `name` becomes its name."""
+        """Score: how far the residual is above the limit, mean squares. Where the fallback stops, `name` becomes its name; the
+        score stays what it was."""
         rate = max(self._rate, 1 / seen.iteration)
         self._mean += rate * (seen.loss - self._mean)
         excess = self._mean - self._limit

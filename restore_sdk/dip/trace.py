@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from restore_sdk.dip.choosing import LEAST_NOISE
 from restore_sdk.dip.results import DipOutcome, FitResult, Planes
+from restore_sdk.dip.stopping import DiscrepancyPolicy
 
 Colour: TypeAlias = tuple[int, int, int]
 Points: TypeAlias = Sequence[tuple[int, float]]
@@ -39,22 +41,28 @@ def trace_picture(outcome: DipOutcome) -> NDArray[np.uint8]:
     canvas = Image.new("RGB", (WIDTH, PLOT_HEIGHT + PANEL + 4 * MARGIN + 56), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     _write(draw, (MARGIN, 12), _headline(outcome, fit), 17)
-    _plot(draw, fit)
+    _plot(draw, fit, curves_of(fit, outcome.sigma))
     _strip(canvas, fit, outcome, PLOT_HEIGHT + 2 * MARGIN + 48)
     return np.asarray(canvas).copy()
 
 
-def curves_of(fit: FitResult) -> list[Curve]:
-    """What was recorded of the fit; values that are not positive have no place on a logarithmic scale."""
-    points = fit.trajectory
+def curves_of(fit: FitResult, sigma: float | None = None) -> list[Curve]:
+    """What was recorded of the fit; values that are not positive have no place on a logarithmic scale. `sigma`: what the
+    discrepancy was held against, as DipOutcome has it."""
+    points, score = fit.trajectory, _score_name(fit, sigma)
     curves = [
         Curve("loss", LOSS, [(point.iteration, point.loss) for point in points]),
         Curve("held-out error", HELD_OUT, [(point.iteration, point.held_out) for point in points]),
-        Curve(f"score ({fit.policy})", SCORE, [(point.iteration, point.score or 0.0) for point in points]),
+        Curve(f"score ({score})", SCORE, [(point.iteration, point.score or 0.0) for point in points]),
     ]
     kept = [Curve(c.name, c.colour, [(x, y) for x, y in c.points if y > 0 and math.isfinite(y)]) for c in curves]
     same = {"held-out": "held-out error", "none": "loss"}.get(fit.policy)  # its score is drawn already
     return [curve for curve in kept if curve.points and not (same and curve.colour == SCORE)]
+
+
+def _score_name(fit: FitResult, sigma: float | None) -> str:
+    """What the score is. Where the discrepancy's fallback has stopped the fit, the policy is another, but not the score."""
+    return fit.policy if sigma is None or sigma < LEAST_NOISE else DiscrepancyPolicy.score_name
 
 
 def _headline(outcome: DipOutcome, fit: FitResult) -> str:
@@ -64,7 +72,7 @@ def _headline(outcome: DipOutcome, fit: FitResult) -> str:
     return f"{tiles}{fit.iterations} iteration{'s' * (fit.iterations != 1)}, {ended}{again}"
 
 
-def _plot(draw: ImageDraw.ImageDraw, fit: FitResult) -> None:
+def _plot(draw: ImageDraw.ImageDraw, fit: FitResult, curves: Sequence[Curve]) -> None:
     box = (LEFT, MARGIN + 40, WIDTH - MARGIN, MARGIN + 20 + PLOT_HEIGHT)
     last = max(fit.iterations, 2)
     draw.rectangle(box, outline=GRID)
@@ -73,7 +81,7 @@ def _plot(draw: ImageDraw.ImageDraw, fit: FitResult) -> None:
         draw.line([(x, box[1]), (x, box[3])], fill=GRID)
         _write(draw, (x, box[3] + 12), str(tick), 13, anchor="mm")
     _write(draw, ((box[0] + box[2]) / 2, box[3] + 28), "iteration; each curve has its own logarithmic scale", 12, anchor="mm")
-    for number, curve in enumerate(curves_of(fit)):
+    for number, curve in enumerate(curves):
         low, high = _decades(curve.points)
         line = [(_across(x, last, box), _up(y, (low, high), box)) for x, y in curve.points]
         draw.line(line, fill=curve.colour, width=2) if len(line) > 1 else draw.circle(line[0], 3, fill=curve.colour)

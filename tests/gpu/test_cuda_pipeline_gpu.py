@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from gpu_reasons import device_or_skip
 from host_network import batches
 from on_threads import on_threads
 
-from restore_sdk.cuda.driver import LIBRARY, driver_reason
+from restore_sdk.cuda.driver import LIBRARY
 from restore_sdk.cuda.memory import Device, DeviceBuffer, GraphStream, Stream
-from restore_sdk.cuda.opening import CUDA, open_device
+from restore_sdk.cuda.opening import CUDA
 from restore_sdk.cuda.pipeline import Pipeline
 from restore_sdk.cuda.slots import Shape, bytes_of
-from restore_sdk.errors import BackendError, DeviceMemoryError, DeviceUnavailableError, MissingExtraError
+from restore_sdk.errors import BackendError, DeviceMemoryError
 
 pytestmark = pytest.mark.gpu
 MIB = 1 << 20
@@ -29,14 +30,7 @@ LEAK = 16 * MIB  # far less than what 1000 leaked slots would take, far more tha
 
 @pytest.fixture(scope="module", params=CUDA)
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    reason = driver_reason()
-    if reason is not None:
-        pytest.skip(reason)
-    try:
-        opened = open_device(implementation=request.param)
-    except (MissingExtraError, DeviceUnavailableError) as exc:  # a PyTorch without CUDA is installed, and sees no GPU
-        pytest.skip(str(exc))
-    with opened:
+    with device_or_skip(request.param) as opened:
         yield opened
 
 

@@ -7,9 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra [dip] is not installed")
 
-from restore_sdk.dip.engine import restore_planes  # noqa: E402 (torch was asked for first)
+from restore_sdk.dip.capture import WARM_UPS  # noqa: E402 (torch was asked for first)
+from restore_sdk.dip.engine import restore_planes  # noqa: E402
 from restore_sdk.dip.options import DipOptions  # noqa: E402
+from restore_sdk.dip.presets import chosen_preset  # noqa: E402
+from restore_sdk.dip.problem import pose  # noqa: E402
 from restore_sdk.dip.results import DipOutcome  # noqa: E402
+from restore_sdk.dip.stepping import Stepper  # noqa: E402
+from restore_sdk.options import DipTask  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU that PyTorch can use")]
 
@@ -18,17 +23,40 @@ CLEAN = np.stack([0.5 + 0.3 * np.sin(ROWS / 9 + phase) * np.cos(COLUMNS / 11) fo
 NOISY = CLEAN + np.random.default_rng(0).normal(0, 0.1, CLEAN.shape).astype(np.float32)
 
 
-def fit(device: str = "cuda", **options: object) -> DipOutcome:
-    return restore_planes("dip-denoise", NOISY, DipOptions(width="draft", **options), device=device)  # type: ignore[arg-type]
+KNOWN = np.random.default_rng(1).random(CLEAN.shape[1:]) > 0.3
+TASKS: dict[DipTask, dict[str, object]] = {
+    "dip-denoise": {},
+    "dip-inpaint": {},
+    "dip-super-resolve": {"scale": 2},
+    "dip-deblur": {"kernel": "gaussian-blur:sigma=2"},
+}
+
+
+def fit(device: str = "cuda", task: DipTask = "dip-denoise", **options: object) -> DipOutcome:
+    known = KNOWN if task == "dip-inpaint" else None
+    return restore_planes(task, NOISY, DipOptions(width="draft", **options), known=known, device=device)  # type: ignore[arg-type]
 
 
 def psnr(outcome: DipOutcome) -> float:
     return float(-10 * np.log10(np.mean((outcome.image - CLEAN) ** 2)))
 
 
-def test_a_seed_decides() -> None:
-    first, again = (fit(max_iterations=60, stopping="none") for _ in range(2))
+@pytest.mark.parametrize("coarse", [0, 20])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_seed_decides(task: DipTask, coarse: int) -> None:
+    first, again = (fit(task=task, max_iterations=60, stopping="none", coarse=coarse, **TASKS[task]) for _ in range(2))
     assert np.array_equal(first.image, again.image)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_step_of_every_task_is_captured(task: DipTask) -> None:
+    options = DipOptions(width="draft", **TASKS[task])  # type: ignore[arg-type]
+    problem = pose(task, torch.from_numpy(NOISY), options, known=torch.from_numpy(KNOWN) if task == "dip-inpaint" else None)
+    stepper = Stepper(problem, chosen_preset(task, options), options, [0], device=torch.device("cuda:0"))
+    for _ in range(WARM_UPS + 1):
+        stepper.step()
+    assert stepper._replayed is not None
+    assert stepper._replayed.captured
 
 
 def test_first_iterations_are_those_of_the_cpu() -> None:

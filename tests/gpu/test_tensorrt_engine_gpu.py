@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 import torch
 from backend_checks import check_bits_on_threads, check_closed_twice
 from gpu_programs import require_compiler
+from gpu_reasons import skip_if_unsupported
 
 from export.precision import half_wrapped
 from export.stamp import stamped
@@ -69,8 +70,7 @@ def open_one(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
         try:
             return open_tensorrt(models[precision], **settings)
         except EngineRefusedError as exc:
-            if "unsupported cc" in str(exc):
-                pytest.skip(str(exc))
+            skip_if_unsupported(exc)
             raise
 
     return opened
@@ -257,13 +257,14 @@ def test_memory_does_not_grow(backend: Any) -> None:
 def test_served_meanwhile(open_one: Callable[..., Any], tmp_path: Path) -> None:
     backend = open_one(build="background", cache=EngineCache(tmp_path))
     assert isinstance(backend, BackgroundBackend)
-    batch = noise(1, 3, 64, 64)
-    meanwhile = backend.infer(batch)
-    assert backend.wait(600)
-    report: Any = backend.report()
-    assert (report["backend"], report["build"]["error"]) == ("tensorrt", None)
-    np.testing.assert_allclose(backend.infer(batch), meanwhile, atol=TOLERANCE["fp32"])
-    backend.close()
+    with closing(backend):
+        batch = noise(1, 3, 64, 64)
+        meanwhile = backend.infer(batch)
+        assert backend.wait(600)
+        report: Any = backend.report()
+        skip_if_unsupported(report["build"]["error"])
+        assert (report["backend"], report["build"]["error"]) == ("tensorrt", None)
+        np.testing.assert_allclose(backend.infer(batch), meanwhile, atol=TOLERANCE["fp32"])
 
 
 def test_use_after_close(open_one: Callable[..., Any]) -> None:

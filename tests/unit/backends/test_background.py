@@ -164,6 +164,16 @@ def test_a_build_that_fails_is_told_and_not_fatal(now: Marked) -> None:
     assert "no such layer" in build["error"]["message"]
 
 
+def test_whatever_a_build_raises_is_told(now: Marked) -> None:
+    """on_progress is the user's own."""
+    builder = Builder(ZeroDivisionError("in a callback"))
+    backend = BackgroundBackend(now, builder)
+    builder.go.set()
+    assert backend.wait(WAIT)
+    error = {"type": "ZeroDivisionError", "message": "in a callback"}
+    assert backend.report()["build"] == {"mode": "background", "state": "failed", "error": error}
+
+
 def test_closing_stops_the_build_and_what_it_made_after_all_is_closed(now: Marked, small_spec: ModelSpec) -> None:
     later = Marked(small_spec, 2)
     builder = Builder(later)

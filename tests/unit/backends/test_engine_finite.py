@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 from played_tensorrt import PlayedTensorRT
 
+from restore_sdk.backends.base import Backend
+from restore_sdk.backends.engine_finite import FiniteCheck
 from restore_sdk.backends.full_precision import full_precision_beside
+from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.backends.onnx_runtime import open_onnxruntime
 from restore_sdk.errors import (
     BackendError,
+    ModelHashError,
+    RestorerClosedError,
     RestoreWarning,
 )
 from restore_sdk.spec import ModelSpec
@@ -66,6 +71,35 @@ def test_overflow_falls_back_to_the_fp32_twin(
     with pytest.warns(RestoreWarning, match="tensorrt in fp32"):
         assert np.isfinite(backend.infer(noise(1, 3, 8, 8))).all()
     assert backend.report()["finite"]["fallback"] == "tensorrt on cuda:0"
+
+
+def test_a_model_that_was_changed_meanwhile_is_no_fallback(
+    save_model: SaveModel, small_spec: ModelSpec, open_played: Open, played: PlayedTensorRT
+) -> None:
+    path = save_model()
+    backend = open_played(path, finite="fallback")
+    save_model(spec=dataclasses.replace(small_spec, name="another"))
+    played.overflow = lambda batch: True
+    with pytest.raises(ModelHashError, match="it was changed meanwhile: open the model again") as caught:
+        backend.infer(noise(1, 3, 8, 8))
+    assert caught.value.want == backend.report()["sha256"]
+
+
+def test_what_falls_back_during_close_is_not_left_open(small_spec: ModelSpec) -> None:
+    """A call that still runs may overflow when another thread has closed the check."""
+    opened: list[Backend] = []
+
+    def fallback() -> Backend:
+        opened.append(FunctionBackend(small_spec, lambda batch: batch))
+        return opened[-1]
+
+    check = FiniteCheck("fallback", fallback)
+    check.close()
+    batch = noise(1, 3, 8, 8)
+    with pytest.raises(RestorerClosedError):
+        check.checked(batch, np.full_like(batch, np.nan))
+    assert opened == []
+    check.close()
 
 
 @pytest.mark.parametrize("change", [{"scale": 2}, {"precision": "fp16"}, {"channels": 4}])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from played_tensorrt import PlayedTensorRT
 
+from restore_sdk.backends import tensorrt_engine
 from restore_sdk.backends.engine_profile import EngineProfile
 from restore_sdk.backends.onnx_runtime import open_onnxruntime
 from restore_sdk.backends.tensorrt_engine import open_tensorrt
@@ -121,11 +122,22 @@ def test_a_plan_of_another_version_says_so_if_it_is_refused(
         open_played(plan)
 
 
-def test_a_plan_falls_back_to_its_model(plan: Path, open_played: Open, played: PlayedTensorRT, small_model: Path) -> None:
+def test_a_plan_falls_back_to_its_model(
+    plan: Path,
+    open_played: Open,
+    played: PlayedTensorRT,
+    small_model: Path,
+    save_model: SaveModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     played.overflow = lambda batch: True
     backend = open_played(plan, finite="fallback")
     with pytest.raises(BackendError, match=r"no \.onnx file lies beside"):
         backend.infer(noise(1, 3, 8, 8))
     plan.with_name("any.onnx").write_bytes(small_model.read_bytes())
+    with monkeypatch.context() as patched:
+        patched.setattr(tensorrt_engine, "model_of_plan", lambda file: save_model(spec=None))  # between the look and the opening
+        with pytest.raises(ModelHashError, match="changed meanwhile"):
+            backend.infer(noise(1, 3, 8, 8))
     with pytest.warns(RestoreWarning):
         assert np.isfinite(backend.infer(noise(1, 3, 8, 8))).all()

@@ -22,6 +22,7 @@ from restore_sdk.backends.engine_source import EngineNotKeptError
 from restore_sdk.backends.tensorrt_engine import open_tensorrt
 from restore_sdk.errors import (
     BackendError,
+    DeviceMemoryError,
     DeviceUnavailableError,
     MissingExtraError,
     ModelHashError,
@@ -144,6 +145,42 @@ def test_a_gpu_that_rtx_does_not_run_on(open_played: Open, played: PlayedTensorR
     with pytest.raises(EngineRefusedError, match=r"\(unsupported cc\).*pip install 'restore-sdk\[tensorrt\]'"):
         open_played(options=EngineOptions(api="tensorrt_rtx"))
     assert "deserialize_cuda_engine" not in played.asked
+
+
+@pytest.mark.parametrize(
+    ("reasons", "kind"),
+    [
+        (Diagnostics.OLD_CUDA_DRIVER, BackendError),
+        (Diagnostics.OLD_CUDA_RUNTIME, BackendError),
+        (Diagnostics.CUDA_ERROR, BackendError),
+        (Diagnostics.INSUFFICIENT_GPU_MEMORY, DeviceMemoryError),
+        (Diagnostics.INSUFFICIENT_GPU_MEMORY | Diagnostics.CUDA_ERROR, DeviceMemoryError),
+    ],
+)
+def test_a_machine_that_cannot_run_it_is_no_fault_of_a_kept_engine(
+    reasons: int, kind: type[Exception], open_played: Open, played: PlayedTensorRT
+) -> None:
+    played.become_rtx()
+    rtx = EngineOptions(api="tensorrt_rtx")
+    open_played(options=rtx)
+    played.answers["get_engine_validity"] = [(Validity.INVALID, int(reasons))]
+    with pytest.raises(BackendError) as caught:
+        open_played(options=rtx)
+    assert type(caught.value) is kind
+    assert open_played(options=rtx).report()["engine"]["outcome"] == "kept"
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [0, Diagnostics.VERSION_MISMATCH, Diagnostics.MALFORMED_ENGINE, Diagnostics.VERSION_MISMATCH | Diagnostics.CUDA_ERROR],
+)
+def test_a_kept_engine_at_fault_is_built_again(reasons: int, open_played: Open, played: PlayedTensorRT) -> None:
+    """tensorrt_rtx 1.7 gives no reason for many a damaged engine."""
+    played.become_rtx()
+    rtx = EngineOptions(api="tensorrt_rtx")
+    open_played(options=rtx)
+    played.answers["get_engine_validity"] = [(Validity.INVALID, int(reasons))]
+    assert open_played(options=rtx).report()["engine"]["outcome"] == "rebuilt"
 
 
 def test_an_engine_that_could_be_faster_is_used_and_said_so(open_played: Open, played: PlayedTensorRT) -> None:

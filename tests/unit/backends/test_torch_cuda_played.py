@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 from backend_checks import check_closed_twice
 from on_threads import on_threads
-from played_torch import played_torch
+from played_torch import TOTAL, played_torch
 
 from restore_sdk.backends.base import DeviceBackend, PipelinedBackend
 from restore_sdk.backends.torch_cuda import GRAPHS, CudaProgram, CudaProgramBackend
@@ -128,10 +130,11 @@ def test_other_graphs_make_room(backend: CudaProgramBackend, played: Any) -> Non
 
 def test_out_of_memory(backend: CudaProgramBackend, played: Any) -> None:
     for call in (backend.infer, lambda batch: on_device(backend, batch, 77), lambda batch: next(backend.infer_many([batch]))):
-        played.cuda.full = 2
+        played.cuda.full = 100  # however often it is tried
         with pytest.raises(DeviceMemoryError) as caught:
             call(noise(1, 3, 8, 6))
-        assert (caught.value.free, caught.value.tile) == (1234, (8, 6))
+        played.cuda.full = 0
+        assert (caught.value.free, caught.value.tile) == (played.cuda.mem_get_info(0)[0], (8, 6))
     assert backend.infer(noise(1, 3, 8, 6)).shape == (1, 3, 8, 6)
 
 
@@ -181,13 +184,66 @@ def test_use_after_close(backend: CudaProgramBackend) -> None:
             call(noise(1, 3, 4, 4))
 
 
+def endless() -> Iterator[np.ndarray]:
+    return (noise(1, 3, 4, 4, seed=seed) for seed in count())
+
+
+def test_no_pipeline_is_opened_after_close(backend: CudaProgramBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be left behind, with its streams."""
+    backend.close()
+    monkeypatch.setattr("restore_sdk.backends.torch_cuda.Pipeline", pytest.fail)
+    with pytest.raises(RestorerClosedError):
+        next(backend.infer_many(endless()))
+
+
+def test_close_beside_a_run(backend: CudaProgramBackend) -> None:
+    """What was under way still comes, and then the promised error, not one of the pipeline."""
+    results = backend.infer_many(endless())
+    first = next(results)
+    backend.close()
+    given = endless()
+    for got in (first, next(results), next(results)):
+        np.testing.assert_array_equal(got, blur(torch.from_numpy(next(given))).numpy())
+    with pytest.raises(RestorerClosedError):
+        next(results)
+
+
+def test_close_before_a_run_takes_its_first_batch(backend: CudaProgramBackend) -> None:
+    def closing() -> Iterator[np.ndarray]:
+        backend.close()
+        yield noise(1, 3, 4, 4)
+
+    with pytest.raises(RestorerClosedError):
+        next(backend.infer_many(closing()))
+
+
+def test_a_failure_of_a_backend_that_is_open_stays_what_it_is(monkeypatch: pytest.MonkeyPatch, played: Any) -> None:
+    def broken(_given: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("restore_sdk.cuda.torch_device.require", lambda _module, _extra: played)
+    backend = CudaProgramBackend(CudaProgram(played, broken, "cuda:0"), SPEC, {}, VENDOR)
+    with pytest.raises(BackendError, match="illegal memory access"):
+        next(backend.infer_many([noise(1, 3, 8, 6)]))
+
+
+def test_new_memory_waits_for_what_its_stream_still_does(played: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch may have handed out the stream that memory is allocated on to someone else too, and then their freed memory."""
+    monkeypatch.setattr("restore_sdk.cuda.torch_device.require", lambda _module, _extra: played)
+    log, empty = played.cuda.log, played.empty
+    device = TorchDevice(0)
+    played.empty = lambda *shape, **options: (log.append(("empty", played.cuda.current_stream())), empty(*shape, **options))[1]
+    with device.buffer(64):
+        assert log == [("empty", device.home), ("synchronize", device.home.cuda_stream)]
+
+
 def test_the_device_copies_and_says_what_it_is(backend: CudaProgramBackend, played: Any) -> None:
     with TorchDevice(0) as device, device.buffer(64) as middle, device.pinned(64) as source, device.pinned(64) as target:
         assert (device.implementation, device.name, device.capability, device.memory()) == (
             "torch",
             "played",
             (9, 0),
-            (1234, 10_000),
+            (TOTAL - 64, TOTAL),
         )
         source.array[:] = np.arange(64)
         target.array[:] = 0

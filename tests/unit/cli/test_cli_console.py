@@ -7,8 +7,10 @@ import warnings
 import pytest
 import typer
 
-from restore_sdk.cli.console import FileProgress, complain, errors_reported, message_of, note, say
+from restore_sdk.cli.console import FileProgress, build_shown, complain, errors_reported, message_of, note, say
 from restore_sdk.errors import RestoreWarning
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 class Terminal(io.StringIO):
@@ -117,3 +119,26 @@ def test_exit_and_broken_pipes_pass_through(capsys: pytest.CaptureFixture[str]) 
         with pytest.raises(type(error)), errors_reported("image"):
             raise error
     assert capsys.readouterr().err == ""
+
+
+def test_a_build_after_its_block_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Restorer keeps the callback, and may build a wider engine while a result is printed."""
+    screen = terminal(monkeypatch)
+    with build_shown() as on_progress:
+        assert on_progress is not None
+        on_progress(0.5, "timing tactics")
+    shown = screen.getvalue()
+    assert "timing tactics" in shown
+    assert shown.count(HIDE_CURSOR) == shown.count(SHOW_CURSOR) == 1
+    on_progress(0.1, "a wider engine")
+    assert screen.getvalue() == shown
+
+
+def test_a_build_that_never_began_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
+    with build_shown() as on_progress:
+        assert on_progress is not None
+    shown = screen.getvalue()
+    on_progress(0.1, "a wider engine")
+    assert screen.getvalue() == shown
+    assert HIDE_CURSOR not in shown

@@ -111,6 +111,13 @@ class HostLauncher:
         return 0
 
 
+class NoKernels(HostLauncher):
+    """For memory alone: needs no compiler."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+
+
 class Interface:
     """A numpy array that says that it lies on a GPU, by __cuda_array_interface__ only."""
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from host_network import HostNetwork, batches
 
-from restore_sdk.cuda.memory import DeviceBuffer, PinnedBuffer
+from restore_sdk.cuda.memory import DeviceBuffer, PinnedBuffer, Stream
 from restore_sdk.cuda.numpy_device import NumpyBuffer, NumpyDevice, NumpyEvent, NumpyPinned, NumpyStream
 from restore_sdk.cuda.pipeline import Pipeline
+from restore_sdk.cuda.slots import Shape
 from restore_sdk.errors import BackendError, DeviceMemoryError
 
 SLOTS = 3
@@ -78,9 +79,9 @@ def failing(at: int, exc: Exception) -> object:
     return lambda number: _raise(exc) if number == at else None
 
 
-def check_reusable(pipeline: Pipeline, network: HostNetwork) -> None:
+def check_reusable(pipeline: Pipeline, network: HostNetwork, seed: int = 9) -> None:
     """More batches than slots, so that every slot is used again."""
-    given = batches(2 * SLOTS + 1, seed=9)
+    given = batches(2 * SLOTS + 1, seed=seed)
     for batch, result in zip(given, pipeline.run(given), strict=True):
         assert np.array_equal(result, network.expected(batch))
 
@@ -150,7 +151,7 @@ def test_a_source_that_fails_is_told_as_it_is() -> None:
 
 @pytest.mark.parametrize("at", range(4 * SLOTS))
 def test_memory_that_runs_out_leaves_nothing_half_made(at: int) -> None:
-    device, network = FaultyDevice(no_memory=frozenset({at})), HostNetwork()
+    device, network = FaultyDevice(no_memory=frozenset({at, at + 1})), HostNetwork()  # it is tried twice
     with Pipeline(device, network, slots=SLOTS) as pipeline:
         count, error = results_until_failure(pipeline.run(batches(7, 1, 3, 6, 5)), DeviceMemoryError)
         assert count == at // 4  # the slots before the one that had no room
@@ -163,14 +164,66 @@ def test_memory_that_runs_out_leaves_nothing_half_made(at: int) -> None:
 
 def test_a_smaller_batch_fits_after_one_that_did_not() -> None:
     large, small = 4 * 3 * 32 * 32, 4 * 3 * 16 * 16
-    device, network = NumpyDevice(total=4 * large), HostNetwork(capturable=True)
+    device, network = NumpyDevice(total=large), HostNetwork(capturable=True)
     with Pipeline(device, network, slots=SLOTS) as pipeline:
-        count, error = results_until_failure(pipeline.run(batches(5, 1, 3, 32, 32)), DeviceMemoryError)
+        given = [*batches(2, 1, 3, 8, 8), *batches(5, 1, 3, 32, 32)]
+        count, error = results_until_failure(pipeline.run(given), DeviceMemoryError)
         assert isinstance(error, DeviceMemoryError)
         assert (count, error.required, error.free, error.tile) == (2, large, 0, (32, 32))
-        assert device.used == 0
+        assert (device.used, pipeline.report()["resting"]) == (0, 0)
+        device.total = 6 * small
         assert len(list(pipeline.run(batches(9, 1, 3, 16, 16)))) == 9
         assert device.used == 2 * SLOTS * small
+
+
+@pytest.mark.parametrize("fitting", range(1, SLOTS + 1))
+def test_where_memory_suffices_for_fewer_batches_fewer_are_in_flight(fitting: int) -> None:
+    size = 4 * 3 * 8 * 8
+    device, network = NumpyDevice(total=(2 * fitting + 1) * size), HostNetwork(capturable=True)
+    with Pipeline(device, network, slots=SLOTS) as pipeline:
+        for seed in range(2):  # the second time nothing has to be given up
+            check_reusable(pipeline, network, seed)
+            assert pipeline.report()["resting"] == SLOTS - fitting
+        assert device.used == 2 * fitting * size
+    assert set(device.live.values()) == {0}
+
+
+class Holding(HostNetwork):
+    """Keeps a buffer, like scratch memory, for each slot; notes what else the device held when it gave them back."""
+
+    def __init__(self, device: NumpyDevice, nbytes: int) -> None:
+        super().__init__()
+        self._device, self._nbytes = device, nbytes
+        self.held: dict[int, NumpyBuffer] = {}
+        self.others: list[int] = []
+
+    def enqueue(self, slot: int, given: DeviceBuffer, restored: DeviceBuffer, shape: Shape, stream: Stream) -> None:
+        if slot not in self.held:
+            self.held[slot] = self._device.buffer(self._nbytes)
+        super().enqueue(slot, given, restored, shape, stream)
+
+    def release_memory(self) -> None:
+        assert self.inferred == self.queued
+        for buffer in self.held.values():
+            buffer.close()
+        self.held.clear()
+        self.others.append(self._device.used)
+
+
+def test_what_the_network_holds_is_given_back_with_the_slots() -> None:
+    scratch = 1 << 16
+    device = NumpyDevice(total=scratch * 2 - 1)  # of one slot at a time
+    network = Holding(device, scratch)
+    with Pipeline(device, network, slots=SLOTS) as pipeline:
+        check_reusable(pipeline, network)
+        assert network.others == [0] * (SLOTS - 1)
+        pipeline.release_memory()
+        assert device.used == 0
+        check_reusable(pipeline, network)
+        assert len(network.held) == 1
+        network.release_memory()
+    pipeline.release_memory()  # after close() nothing
+    assert set(device.live.values()) == {0}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from restore_sdk.degradations import ConvolveNoise, GaussianBlur, GivenBlur, MotionBlur, Range, ThetaError, seeded
 from restore_sdk.degradations.blur import _line, convolve
-from restore_sdk.degradations.borders import extend
+from restore_sdk.degradations.borders import extend, mirrored_by_slices
 from restore_sdk.errors import OptionsError
 
 SCIPY = {"zero": {"mode": "constant", "cval": 0.0}, "reflect": {"mode": "mirror"}}
@@ -49,6 +49,21 @@ def test_reflection_is_numpys(height: int, width: int, rows: int, columns: int) 
     x = image(1, 1, height, width)
     wanted = np.pad(x[0, 0].numpy(), ((rows, rows), (columns, columns)), mode="reflect")
     np.testing.assert_array_equal(extend(x, rows, columns, "reflect")[0, 0].numpy(), wanted)
+
+
+@pytest.mark.parametrize(("height", "width"), [(9, 7), (2, 3), (1, 4), (1, 1)])
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (1, 2), (3, 0), (8, 6), (13, 20)])
+def test_reflection_by_slices_is_that_by_an_index(height: int, width: int, rows: int, columns: int) -> None:
+    """The form for GPUs: the same values to the bit, the same gradient."""
+    indexed = image(2, 3, height, width).float().requires_grad_()
+    sliced = indexed.detach().clone().requires_grad_()
+    wanted = extend(indexed, rows, columns, "reflect")
+    made = mirrored_by_slices(mirrored_by_slices(sliced, rows, 2), columns, 3)
+    assert torch.equal(made, wanted)
+    weights = torch.rand(wanted.shape, generator=seeded(1))
+    (wanted * weights).sum().backward()
+    (made * weights).sum().backward()
+    torch.testing.assert_close(sliced.grad, indexed.grad)
 
 
 @pytest.mark.parametrize("border", ["zero", "reflect"])

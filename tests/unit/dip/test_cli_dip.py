@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore_sdk.cli.dip import FitBars, described, interruptible, kernel_of, mask_of, options_of, restore_dip, wished
+from restore_sdk.cli.dip import kernel_of, mask_of, options_of, restore_dip, wished
 from restore_sdk.cli.dip_flags import DipFlags, StoppingChoice, WidthChoice
+from restore_sdk.cli.dip_progress import FitBars, described, interruptible
 from restore_sdk.cli.exit_codes import ExitCode, UsageError
 from restore_sdk.cli.flags import Building, FinitePolicy, Metadata, Settings
 from restore_sdk.dip.options import DipOptions

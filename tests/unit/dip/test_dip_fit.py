@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tiny_fits import TINY, denoising, noise, photo, tiny_fit
+from tiny_fits import CPU, TINY, denoising, noise, photo, tiny_fit
 
 from restore_sdk.dip.engine import restore_planes
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.presets import PRESETS, narrowed
 from restore_sdk.dip.problem import pose
 from restore_sdk.dip.results import FitProgress
+from restore_sdk.dip.stepping import Stepper
 from restore_sdk.dip.stopping import NoPolicy, Observation, Verdict
 
 
@@ -115,6 +118,48 @@ def test_a_coarse_start_fits_half_the_resolution() -> None:
     coarse = tiny_fit(problem, options=DipOptions(coarse=20)).run()[0]
     assert coarse.iterations == cold.iterations == 12
     assert coarse.trajectory[0].loss < cold.trajectory[0].loss
+
+
+@pytest.mark.parametrize("side", [16, 24])
+def test_z_and_the_noise_on_it_are_the_same_with_a_coarse_start(side: int) -> None:
+    inputs = []
+    for coarse in (0, 6):
+        options = DipOptions(coarse=coarse)
+        stepper = Stepper(denoising(2, side), TINY, options, [0, 1], device=CPU)
+        before = stepper._inputs.given.clone()
+        stepper._inputs.draw()
+        inputs.append((before, stepper._inputs.given))
+    for plain, coarse in zip(*inputs, strict=True):
+        assert torch.equal(plain, coarse)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_coarse_step_takes_any_size(scale: int) -> None:
+    """The canvas of 8, 24 and 40 pixels does not divide by twice the network's stride, or is too small to be halved."""
+    stepper = Stepper(denoising(1, 8 * (2 * scale - 1)), TINY, DipOptions(coarse=1), [0], device=CPU)
+    assert stepper.step(coarse=True)[0].shape == stepper.step()[0].shape
+
+
+def test_a_warm_start_after_a_coarse_one_goes_on_from_its_own_input() -> None:
+    """As a frame of a video: the first has coarse iterations, the next has not."""
+    problem, preset = denoising(side=24), replace(TINY, iterations=40, input_noise=0.0)
+    first = tiny_fit(problem, preset=preset, options=DipOptions(coarse=5), limits={"keep_weights": True}).run()[0]
+    assert first.weights is not None
+    warm = tiny_fit(problem, preset=preset, options=DipOptions(), start=[first.weights]).run()[0]
+    assert warm.trajectory[0].loss <= first.trajectory[-1].loss
+
+
+def test_what_a_fit_holds_goes_with_it() -> None:
+    """Not when the garbage collector comes: the next group of tiles needs the memory."""
+    fit = tiny_fit(denoising())
+    fit.run()
+    held = weakref.ref(fit._stepper)
+    gc.disable()
+    try:
+        del fit
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_noise_impedance() -> None:

@@ -56,6 +56,14 @@ def test_frames_start_warm_and_scene_cuts_start_anew() -> None:
     assert scene_changed(thumbnail(BRIGHT), thumbnail(DARK))
 
 
+def test_a_frame_after_one_with_a_coarse_start_goes_on_from_its_weights_and_their_input() -> None:
+    rows, columns = np.mgrid[0:40, 0:50]
+    frame = np.rint(255 * (0.5 + 0.4 * np.sin(rows / 6) * np.cos(columns / 7))).astype(np.uint8)
+    options = DipOptions(width="draft", max_iterations=25, warm=1, coarse=6, stopping="none", input_noise=0.0)
+    first, second = (made.outcome.fits[0] for made in DipImages("dip-denoise", options, device="cpu").frames([frame, frame]))
+    assert second.trajectory[0].loss == pytest.approx(first.trajectory[-1].loss, rel=0.3)
+
+
 def test_a_budget_below_that_of_warm_frames_holds_for_all() -> None:
     hasty = DipImages("dip-denoise", DipOptions(width="draft", max_iterations=2), device="cpu")  # below the usual 200 of warm
     assert [made.outcome.fits[0].iterations for made in hasty.frames([BRIGHT, BRIGHT])] == [2, 2]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from restore_sdk.degradations import seeded
+from restore_sdk.degradations.borders import mirrored_by_slices
 from restore_sdk.dip import resampling
 from restore_sdk.dip.inputs import Inputs, canvas, first_input
 from restore_sdk.dip.network import SkipNetwork, build, parameter_count
@@ -92,7 +94,7 @@ def test_weights_have_the_spread_of_pytorch() -> None:
 @pytest.mark.parametrize("margin", [1, 2])
 def test_mirrored_slices_are_the_kernel(margin: int) -> None:
     x = torch.rand((2, 3, 5, 7), dtype=torch.float64)
-    by_slices = resampling._mirrored_axis(resampling._mirrored_axis(x, margin, 2), margin, 3)
+    by_slices = mirrored_by_slices(mirrored_by_slices(x, margin, 2), margin, 3)
     assert torch.equal(by_slices, functional.pad(x, (margin,) * 4, mode="reflect"))
 
 
@@ -113,7 +115,6 @@ def test_canvas_holds_the_image_in_multiples() -> None:
     preset = PRESETS["denoise"]
     assert canvas(1, 65, preset) == (64, 96)
     assert canvas(64, 256, preset) == (64, 256)
-    assert canvas(64, 65, preset, halvings=1) == (128, 128)
 
 
 def test_inputs_are_uniform_and_their_noise_is_each_images_own() -> None:
@@ -130,6 +131,16 @@ def test_inputs_are_uniform_and_their_noise_is_each_images_own() -> None:
     two.draw()
     second.draw()
     assert torch.equal(two.given, second.given)
+
+
+@pytest.mark.parametrize(("size", "halved"), [((64, 96), (64, 64)), ((288, 480), (160, 256)), ((128, 64), (64, 64))])
+def test_half_the_input_is_what_the_network_takes(size: tuple[int, int], halved: tuple[int, int]) -> None:
+    preset = PRESETS["denoise"]
+    inputs = Inputs(preset, size, [seeded(0)], seed=0, indices=[0], device=CPU)
+    pooled = functional.avg_pool2d(inputs.given, 2).numpy()
+    missing = [(0, whole - side) for whole, side in zip(halved, pooled.shape[2:], strict=True)]
+    assert halved == canvas(*halved, preset)
+    assert np.array_equal(inputs.half().numpy(), np.pad(pooled, [(0, 0), (0, 0), *missing], mode="reflect"))
 
 
 def test_meshgrid_holds_the_coordinates() -> None:

@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
-from tiny_fits import denoising, tiny_fit
+from tiny_fits import CPU, TINY, denoising, tiny_fit
 
 from restore_sdk.dip.fit import Fit
+from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.snapshots import BEFORE_SLOWING, INTERVAL, MOST_IN_A_ROW, Guard
+from restore_sdk.dip.stepping import Stepper
 from restore_sdk.dip.stopping import NoPolicy, Observation, Verdict
 
 
@@ -70,6 +72,37 @@ def test_keeping_some_images_keeps_their_states() -> None:
     assert current[0].item() == 2.0
 
 
+def stepper_with_snapshot(count: int) -> tuple[Stepper, Guard]:
+    """Five steps of `count` images, the first of them kept."""
+    stepper, guard = Stepper(denoising(count), TINY, DipOptions(), range(count), device=CPU), Guard(count)
+    for _ in range(5):
+        _, losses = stepper.step()
+        guard.note(losses.tolist(), [True] * count, stepper.current())
+    return stepper, guard
+
+
+def steps_of(stepper: Stepper) -> set[float]:
+    """What Adam has counted."""
+    return {state["step"].item() for state in stepper._optimizer.state.values()}
+
+
+def test_a_single_image_goes_back_with_the_count_of_its_steps() -> None:
+    stepper, guard = stepper_with_snapshot(1)
+    assert steps_of(stepper) == {5}
+    guard.note([math.nan], [False], stepper.current())
+    assert steps_of(stepper) == {1}
+
+
+def test_one_of_several_goes_back_without_the_count_they_share() -> None:
+    stepper, guard = stepper_with_snapshot(2)
+    guard.note([math.nan, 0.1], [False, True], stepper.current())
+    assert steps_of(stepper) == {5}
+    guard.keep([0], 2)
+    stepper.keep([0])
+    guard.note([math.nan], [False], stepper.current())  # to a snapshot that was taken of both
+    assert steps_of(stepper) == {5}
+
+
 class Spoiler(NoPolicy):
     """Ruins the weights of its fit once."""
 
@@ -91,8 +124,6 @@ class Spoiler(NoPolicy):
 @pytest.mark.parametrize("value", [math.nan, 1e4])
 def test_a_ruined_network_recovers(value: float) -> None:
     from dataclasses import replace
-
-    from tiny_fits import TINY
 
     spoiler = Spoiler(at=2 * INTERVAL + 5, value=value)
     preset = replace(TINY, iterations=3 * INTERVAL)

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from export.produce import Exported
 from export.program import app
 from export.stamp import read_stamped, stamped
 from export.to_onnx import serialised, trace
-from export.to_tensorrt import ProfileSizes, export_plan
+from export.to_tensorrt import ExportedPlan, ProfileSizes, export_plan
 from restore_sdk.backends.engine_options import EngineOptions
 from restore_sdk.backends.engine_plan import sidecar_path
 from restore_sdk.cli.console import build_shown
@@ -85,6 +86,19 @@ def test_plan_and_sidecar(exported: Exported, tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == {plan.path, sidecar_path(plan.path)}
 
 
+def some_alike(plans: Sequence[ExportedPlan]) -> bool:
+    """Whether two have the same bytes, to the last symbol."""
+    return len({plan.sha256 for plan in plans}) < len(plans)
+
+
+def built(model: Path, folder: Path, *, most: int) -> list[ExportedPlan]:
+    """Three plans of one model; more, at most `most`, as long as no two have the same bytes."""
+    plans: list[ExportedPlan] = []
+    while len(plans) < 3 or (len(plans) < most and not some_alike(plans)):
+        plans.append(export_plan(model, folder / f"{len(plans)}.plan", RTX))
+    return plans
+
+
 def unnumbered(plan: Path) -> bytes:
     """The compiler numbers its own symbols (mye10200), in about one build of ten a few of them otherwise."""
     return re.sub(rb"mye\d+", b"mye", plan.read_bytes())
@@ -117,14 +131,14 @@ def test_fp16_in_name_only_is_an_error_and_nothing_is_written(exported: Exported
 
 @pytest.mark.parametrize("model", sorted(ZOO.glob("*.onnx")), ids=lambda path: path.name)
 def test_bundled_models_build(model: Path, tmp_path: Path) -> None:
-    plans = [export_plan(model, tmp_path / f"{name}.plan", RTX) for name in "abc"]
+    is_int8 = read_stamped(model)[1].precision == "int8"  # whose builds are numbered otherwise almost every time
+    plans = built(model, tmp_path, most=3 if is_int8 else 9)  # of the others one in ten: nine that differ are a chance of 1e-7
     plan = plans[0]
     assert plan.size == plan.path.stat().st_size > 10_000
     assert plan.profile.as_json()["max"][2:] == [1024, 1024]
     assert (plan.engine.precision.half > 0) == (plan.spec.precision == "fp16")
     assert len({unnumbered(plan.path) for plan in plans}) == 1
-    if plan.spec.precision != "int8":  # whose builds differ in the numbers of symbols almost every time
-        assert len({plan.sha256 for plan in plans}) < 3  # twice the same bytes, to the last symbol
+    assert some_alike(plans) or is_int8
 
 
 def test_an_older_plan_survives_a_failure(exported: Exported, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ It shows that the code calls what it should in the order it should, with PyTorch
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+TOTAL = 1 << 30  # bytes of the device
 
 
 class PlayedStream:
@@ -60,6 +63,7 @@ class PlayedCuda:
     def __init__(self, network: Callable[[Any], Any]) -> None:
         self.network, self.full = network, 0
         self.log: list[tuple[object, ...]] = []
+        self.allocated = self.reserved = 0  # bytes: PyTorch keeps what it is given back
         self._handles = count(100)
         self._current = [PlayedStream(self, 0)]
         self.Event = lambda **_options: PlayedEvent(self)
@@ -106,11 +110,24 @@ class PlayedCuda:
         assert self._last is not None
         graph.captured = self._last
 
+    def allocate(self, nbytes: int) -> None:
+        if self.allocated + nbytes > TOTAL:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {nbytes} bytes")
+        self.allocated += nbytes
+        self.reserved = max(self.reserved, self.allocated)
+
+    def free(self, nbytes: int) -> None:
+        self.allocated -= nbytes
+
     def empty_cache(self) -> None:
+        self.reserved = self.allocated
         self.log.append(("empty_cache",))
 
+    def memory_allocated(self, _device: object) -> int:
+        return self.allocated
+
     def mem_get_info(self, _device: object) -> tuple[int, int]:
-        return 1234, 10_000
+        return TOTAL - self.reserved, TOTAL
 
     def is_available(self) -> bool:
         return True
@@ -128,8 +145,16 @@ class PlayedCuda:
 def played_torch(network: Callable[[Any], Any]) -> Any:
     """A module that is torch but for CUDA."""
 
+    cuda = PlayedCuda(network)
+
     def empty(*shape: Any, device: object = None, pin_memory: bool = False, **options: Any) -> Any:
-        return torch.empty(*shape, **options)
+        if device is None:
+            return torch.empty(*shape, **options)
+        nbytes = torch.empty(*shape, device="meta", **options).nbytes
+        cuda.allocate(nbytes)
+        made = torch.empty(*shape, **options)
+        weakref.finalize(made, cuda.free, nbytes)
+        return made
 
     def as_tensor(thing: Any, device: object = None) -> Any:
         interface = thing.__cuda_array_interface__
@@ -139,4 +164,4 @@ def played_torch(network: Callable[[Any], Any]) -> Any:
         return torch.from_numpy(np.ctypeslib.as_array(pointer, interface["shape"]))
 
     names = {name: getattr(torch, name) for name in ("device", "inference_mode", "OutOfMemoryError", "channels_last", "uint8")}
-    return SimpleNamespace(**names, backends=torch.backends, cuda=PlayedCuda(network), empty=empty, as_tensor=as_tensor)
+    return SimpleNamespace(**names, backends=torch.backends, cuda=cuda, empty=empty, as_tensor=as_tensor)
