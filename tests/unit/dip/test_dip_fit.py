@@ -120,7 +120,7 @@ def test_a_coarse_start_fits_half_the_resolution() -> None:
     assert coarse.trajectory[0].loss < cold.trajectory[0].loss
 
 
-@pytest.mark.parametrize("side", [16, 24])
+@pytest.mark.parametrize("side", [6, 20])  # a canvas that is too small to be halved, one of an odd number of strides
 def test_z_and_the_noise_on_it_are_the_same_with_a_coarse_start(side: int) -> None:
     inputs = []
     for coarse in (0, 6):
@@ -133,16 +133,15 @@ def test_z_and_the_noise_on_it_are_the_same_with_a_coarse_start(side: int) -> No
         assert torch.equal(plain, coarse)
 
 
-@pytest.mark.parametrize("scale", [1, 3])
-def test_a_coarse_step_takes_any_size(scale: int) -> None:
-    """The canvas of 8, 24 and 40 pixels does not divide by twice the network's stride, or is too small to be halved."""
-    stepper = Stepper(denoising(1, 8 * (2 * scale - 1)), TINY, DipOptions(coarse=1), [0], device=CPU)
+@pytest.mark.parametrize("side", [6, 20])
+def test_a_coarse_step_takes_any_size(side: int) -> None:
+    stepper = Stepper(denoising(1, side), TINY, DipOptions(coarse=1), [0], device=CPU)
     assert stepper.step(coarse=True)[0].shape == stepper.step()[0].shape
 
 
 def test_a_warm_start_after_a_coarse_one_goes_on_from_its_own_input() -> None:
     """As a frame of a video: the first has coarse iterations, the next has not."""
-    problem, preset = denoising(side=24), replace(TINY, iterations=40, input_noise=0.0)
+    problem, preset = denoising(side=20), replace(TINY, iterations=40, input_noise=0.0)
     first = tiny_fit(problem, preset=preset, options=DipOptions(coarse=5), limits={"keep_weights": True}).run()[0]
     assert first.weights is not None
     warm = tiny_fit(problem, preset=preset, options=DipOptions(), start=[first.weights]).run()[0]
