@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.arguments import Findings, exit_with, finish, parser, positive, wide_console
+from benchmarks.arguments import Findings, exit_with, finish, natural, parser, positive, wide_console
 from benchmarks.dip_cases import CASES, Case, Trial, is_here, open_trial
 from benchmarks.dip_findings import add_figures, fit_rows, key_of, policy_notes, shown, table_of
 from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer
@@ -76,10 +76,9 @@ def read_rows(path: Path) -> list[tuple[str, str, Row]]:
     return found
 
 
-def keep_rows(path: Path, method: str, asked: str, rows: Sequence[Row]) -> None:
-    """Append the rows of one piece of work in one write."""
+def keep_rows(path: Path, method: str, asked: str, rows: Sequence[Row], commit: str) -> None:
+    """Append the rows of one piece of work in one write, as measured at `commit`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    commit = source_commit()
     kept = [dataclasses.asdict(dataclasses.replace(row, commit=commit)) for row in rows]
     lines = [json.dumps({"work": method, "asked": asked, "row": row}) + "\n" for row in kept]
     with path.open("a", encoding="utf-8") as file:
@@ -94,12 +93,13 @@ def measure(work: Sequence[Work], arguments: argparse.Namespace) -> None:
     to_do = [(*piece, settings_of(piece[2], piece[3], arguments)) for piece in work]
     to_do = [piece for piece in to_do if (piece[0].name, piece[1], piece[2], piece[4]) not in done]
     chosen = to_do[: arguments.limit]
+    commit = source_commit()  # now: the tree may have moved on when the last fit ends
     print(f"{len(work) - len(to_do)} of {len(work)} are kept in {arguments.ledger.name}; {len(chosen)} follow now")
     for number, (case, seed, method, width, asked) in enumerate(chosen, 1):
         title = f"[{number}/{len(chosen)}] {case.name}, seed {seed}, {method} {width}"
         print(title, flush=True)
         rows = run_one(open_trial(case, arguments.data, arguments.size, seed), seed, (method, width), arguments)
-        keep_rows(arguments.ledger, method, asked, rows)
+        keep_rows(arguments.ledger, method, asked, rows, commit)
         for row in rows:
             print(f"  {row.method}: {row.psnr:.2f} dB, {row.iterations} iterations, {row.seconds:.1f} s {row.stop}", flush=True)
 
@@ -149,14 +149,6 @@ def kept_rows(work: Sequence[Work], arguments: argparse.Namespace) -> list[Row]:
     return [dataclasses.replace(row, case=name) for name, measured in stands_for.items() for row in rows if row.case == measured]
 
 
-def whole(text: str) -> int:
-    """0 or more, for argparse."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
 def side(text: str) -> int:
     """0, or at least LEAST_SIDE, for argparse."""
     value = int(text)
@@ -190,7 +182,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
         default=1000,
         help="iterations without a new peak after which a fit of ours that has stopped ends",
     )
-    add("--limit", type=whole, metavar="N", help="measure at most N pieces that are not kept yet (0: none), then show the table")
+    add("--limit", type=natural, metavar="N", help="measure at most N pieces not kept yet (0: none), then show the table")
     add("--ledger", type=Path, default=LEDGER, metavar="FILE", help="where finished rows are kept")
     add(
         "--strips",

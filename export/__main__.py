@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
-from restore_sdk.cli.exit_codes import ExitCode
-from restore_sdk.cli.interrupts import wait_for_imports
+from restore_sdk.cli.interrupts import program_edge
 
 
 def main() -> None:
     """Run the program and leave with its exit code."""
-    wait_for_imports()
-    try:
+    with program_edge():
         from export.program import app  # noqa: PLC0415
 
         app(prog_name="python -m export")
-    except KeyboardInterrupt:  # before or after a command, whose own edge reports it
-        sys.exit(ExitCode.INTERRUPTED)
 
 
 if __name__ == "__main__":

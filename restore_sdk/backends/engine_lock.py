@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,14 +18,12 @@ POLL_SECONDS = 0.05
 
 
 @contextmanager
-def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock of `path`, made if it is not there; other threads and processes wait. `on_wait` is called once if we must.
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`, made if it is not there; other threads and processes wait.
 
     Raises OSError where no lock can be had: a folder that cannot be written, a file system without locks.
     """
     descriptor = _attempt(path)
-    if descriptor is None and on_wait is not None:
-        on_wait()
     while descriptor is None:
         time.sleep(POLL_SECONDS)
         descriptor = _attempt(path)

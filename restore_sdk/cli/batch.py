@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -107,15 +107,15 @@ def counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
     return {status: found[status] for status in get_args(Status) if found[status]}
 
 
-def note_summary(outcomes: Sequence[Outcome], left_out: Iterable[str], code: ExitCode, seconds: float) -> None:
+def note_summary(outcomes: Sequence[Outcome], left_out: Mapping[str, int], code: ExitCode, seconds: float) -> None:
     """Say on stderr what became of the run; `left_out` as Work has it."""
     if len(outcomes) > 1 or code is ExitCode.INTERRUPTED:
         note(", ".join(f"{status}: {number}" for status, number in counts(outcomes).items()) + f"; {seconds:.1f} s")
-    kinds = Counter(left_out)
-    if others := kinds.pop(NOT_REGULAR, 0):
+    kinds = {suffix: number for suffix, number in sorted(left_out.items()) if suffix != NOT_REGULAR}
+    if others := left_out.get(NOT_REGULAR):
         note(f"skipped {others} that are no regular files; save the images to files first")
     if kinds:
-        named = ", ".join(f"{suffix}: {number}" for suffix, number in sorted(kinds.items()))
-        note(f"left out {kinds.total()} files that have no suffix of an image ({named}); name them to try them")
+        named = ", ".join(f"{suffix}: {number}" for suffix, number in kinds.items())
+        note(f"left out {sum(kinds.values())} files that have no suffix of an image ({named}); name them to try them")
     if "skipped" in counts(outcomes):
         note("skipped targets exist; pass --overwrite to replace them")

@@ -7,7 +7,6 @@ import io
 import os
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +163,7 @@ class _Run:
             "exit_code": int(code),
             "seconds": round(seconds, 4),
             "counts": counts(outcomes),
-            "left_out": dict(Counter(work.left_out)),
+            "left_out": dict(work.left_out),
             "files": [{**outcome.record(), "fit": self._fits.get(outcome.source)} for outcome in outcomes],
             "trace": str(self._flags.trace) if self._trace_written else None,
             "trace_error": None if self._trace_error is None else error_record(self._trace_error),

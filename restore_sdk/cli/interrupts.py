@@ -1,28 +1,62 @@
-"""Ctrl-C while a module is still being imported waits for it: broken off in there, some modules of compiled code answer with an
-error of their own, and the programs' edges are not there yet to report it."""
+"""Ctrl-C at the edges of a program. While a module is being imported it waits: broken off in there, some modules of compiled code
+answer with an error of their own. Where compiled code drops the KeyboardInterrupt, it is raised again."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+from restore_sdk.cli.exit_codes import ExitCode
 
 _AGAIN = 0.05  # seconds
 _IMPORTER = "<frozen importlib._bootstrap>"
 
 
-def wait_for_imports() -> None:
+@contextmanager
+def program_edge() -> Iterator[None]:
+    """Around all that a program does, its imports too: a Ctrl-C that no command has reported is exit code 130."""
+    keep_interrupts()
+    try:
+        yield
+    except KeyboardInterrupt:  # before or after a command, whose own edge reports it
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def keep_interrupts() -> None:
     """Handle SIGINT so from now on. For the main thread of a program; whoever ignores the signal goes on ignoring it."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _not_losing_interrupts(sys.unraisablehook)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if not _imports(frame):
+    if _imports(frame):
+        _interrupt_soon()
+    else:
         raise KeyboardInterrupt
-    again = threading.Timer(_AGAIN, signal.raise_signal, (number,))
+
+
+def _interrupt_soon() -> None:
+    again = threading.Timer(_AGAIN, signal.raise_signal, (signal.SIGINT,))
     again.daemon = True
     again.start()
+
+
+def _not_losing_interrupts(usual: Callable[[Any], object]) -> Callable[[Any], None]:
+    """A hook for errors with no caller to go to, as those in a __del__ or where compiled code calls Python."""
+
+    def hook(lost: Any) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            _interrupt_soon()
+        else:
+            usual(lost)
+
+    return hook
 
 
 def _imports(frame: FrameType | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,14 +74,14 @@ class _Run:
     def __init__(self, settings: Settings, *, show: bool) -> None:
         self._settings, self._show = settings, show
         self._outcomes: list[Outcome] = []
-        self._left_out: Counter[str] = Counter()
+        self._left_out: Mapping[str, int] = {}
         self._what_ran: Mapping[str, object] | None = None
         self._strip_written = False
         self._strip_error: ImageError | OSError | None = None
 
     def do(self, work: Work) -> None:
         """Restore what is not there yet. The model is opened only if there is something to restore."""
-        self._left_out.update(work.left_out)
+        self._left_out = work.left_out
         to_do = [job for job in work.jobs if self._settings.overwrite or not job.exists]
         with FileProgress(len(to_do)) as progress:
             for early in [*map(missing_input, work.missing), *(skipped(job) for job in work.jobs if job not in to_do)]:
@@ -147,7 +146,7 @@ class _Run:
                 complain(outcome.error, debug=debug, about=outcome.source)
         if self._strip_error is not None:
             complain(self._strip_error, debug=debug)
-        note_summary(self._outcomes, self._left_out.elements(), code, seconds)
+        note_summary(self._outcomes, self._left_out, code, seconds)
         if as_json:
             say_json(self._result(code, seconds))
         return code

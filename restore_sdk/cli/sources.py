@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from restore_sdk.cli.exit_codes import UsageError
@@ -35,12 +36,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Everything IN stands for: `jobs`, `missing` for what is not there, and the suffixes of files in folders (and matches of
-    globs) that were left out because they are not those of images; NOT_REGULAR for pipes, sockets and devices."""
+    """Everything IN stands for: `jobs`, `missing` for what is not there, and how many files in folders (and matches
+    of globs) were left out for each suffix that is not one of images; NOT_REGULAR for pipes, sockets and devices."""
 
     jobs: tuple[Job, ...]
     missing: tuple[ImageReadError, ...]
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=Counter)
 
 
 def plan_work(
@@ -54,12 +55,12 @@ def plan_work(
     """
     found: dict[tuple[Path, Path], Source] = {}
     missing: list[ImageReadError] = []
-    left_out: list[str] = []
+    left_out: Counter[str] = Counter()
     refuse_empty(*patterns, out, remedy="pass . for the current folder")
     folder = _user_path(out)
     for pattern in patterns:
         sources, others = _expanded(pattern, folder, readable)
-        left_out += others
+        left_out.update(others)
         for source in sources:
             found.setdefault((_key(source.path), source.below_out), source)
         missing += [] if sources else [_nothing_there(pattern)]
@@ -69,7 +70,7 @@ def plan_work(
     _check_targets(jobs, overwrite)
     if one_target and jobs[0].exists and not overwrite:
         raise UsageError(f"{out} exists; {OVERWRITE}")
-    return Work(jobs, tuple(missing), tuple(left_out))
+    return Work(jobs, tuple(missing), left_out)
 
 
 def refuse_empty(*names: str, remedy: str) -> None:

@@ -108,7 +108,7 @@ def test_forbidden_imports_are_seen(path: str, imported: str) -> None:
         ("training/lir/module.py", "restore_sdk.degradations.blur"),
         ("export/verify.py", "restore_sdk.Restorer"),
         ("export/to_onnx.py", "training.engine.checkpoint"),
-        ("export/__main__.py", "restore_sdk.cli.exit_codes"),
+        ("export/__main__.py", "restore_sdk.cli.interrupts"),
     ],
 )
 def test_allowed_imports_pass(path: str, imported: str) -> None:

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from restore_sdk.cli.interrupts import wait_for_imports
+from restore_sdk.cli.interrupts import _not_losing_interrupts, keep_interrupts
 
 SLOW_MODULE = "import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n"
 
 
 @pytest.fixture
 def handled() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    wait_for_imports()
+    before, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
+    keep_interrupts()
     yield
     signal.signal(signal.SIGINT, before)
+    sys.unraisablehook = hook
 
 
 @pytest.mark.usefixtures("handled")
@@ -41,11 +42,36 @@ def test_other_work_is_interrupted_at_once() -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("handled")
+def test_an_interrupt_that_has_no_caller_comes_again(capfd: pytest.CaptureFixture[str]) -> None:
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 the first statement loses it
+        del (dying := [Dying()])[0]
+        threading.Event().wait(20)
+    assert dying == []
+    assert capfd.readouterr().err == ""
+
+
+def test_other_errors_that_have_no_caller_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", _not_losing_interrupts(lambda lost: told.append(lost.exc_type)))
+
+    class Failing:
+        def __del__(self) -> None:
+            raise OSError
+
+    Failing()
+    assert told == [OSError]
+
+
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
 def test_other_handlers_stay(handler: signal.Handlers) -> None:
     before = signal.signal(signal.SIGINT, handler)
     try:
-        wait_for_imports()
+        keep_interrupts()
         assert signal.getsignal(signal.SIGINT) is handler
     finally:
         signal.signal(signal.SIGINT, before)

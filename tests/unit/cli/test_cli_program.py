@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from restore_sdk import __version__
+from restore_sdk.cli import interrupts, start
 from restore_sdk.cli import main as program
-from restore_sdk.cli import start
 
 PROGRAM = [sys.executable, "-m", "restore_sdk"]
 HEAVY = {"numpy", "cv2", "PIL", "onnxruntime", "torch", "onnx", "rich.progress", "restore_sdk.restorer"}
@@ -98,7 +98,7 @@ def test_failures_leave_stdout_to_results(arguments: list[str], code: int) -> No
 
 
 def test_ctrl_c_outside_a_command_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "wait_for_imports", lambda: None)
+    monkeypatch.setattr(interrupts, "keep_interrupts", lambda: None)
 
     def interrupt(**_options: object) -> None:
         raise KeyboardInterrupt
