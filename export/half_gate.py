@@ -118,7 +118,8 @@ def check(gate: Gate, to_blame: Collection[str]) -> None:
     if gate.passed:
         return
     overflowing = gate.overflowing or gate.enterers
-    hidden = f"too much rounding (wanted {WANTED.psnr:g} dB)" if math.isfinite(gate.max_abs) else "an overflow between modules"
+    rounding = f"too much rounding (wanted at most {WANTED.max_abs:g} and at least {WANTED.psnr:g} dB)"
+    hidden = rounding if math.isfinite(gate.max_abs) else "an overflow between modules"
     reason = f"values beyond {LARGEST_HALF:g}" if overflowing else hidden
     named = tuple(path for path in overflowing or to_blame if path)
     remedy = "" if named else "pass --precision fp32"

@@ -19,25 +19,28 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+DECIDES = "decides_in_float32"  # attribute of a network that compares its input with a threshold
 PreHook = Callable[[Any, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 def half_wrapped(network: nn.Module, keep: Collection[str] = ()) -> nn.Module:
     """A copy of `network` in FP16 that still takes and gives float32 (N, C, H, W); the modules named in `keep`, and all in
-    them, stay float32. Raises OptionsError for a name that the network does not have."""
+    them, stay float32. So do the inputs of a module with `decides_in_float32` and what its own `forward` makes of them, but not
+    the layers that it calls. Raises OptionsError for a name that the network does not have."""
     torch = require("torch", "export")
     check_names(network, keep)
     body = copy.deepcopy(network).eval().requires_grad_(False)
     roots = [body.get_submodule(name) for name in keep]
-    kept = {module for root in roots for module in root.modules()}
+    deciding = [module for module in body.modules() if getattr(module, DECIDES, False)]
+    kept = {*deciding, *(module for root in roots for module in root.modules())}
     halved = [module for module in body.modules() if module not in kept]
     for module in halved:
         _halve(module)
         if kept.isdisjoint(module.modules()):  # a module around a kept one lets float32 pass, for its kept part
             _cast_on_entry(module, torch.float16)
-    for root in roots:
+    for root in (*roots, *deciding):
         _cast_on_entry(root, torch.float32)
-    if kept.intersection(body.modules()):
+    if body in halved and kept:
         _cast_on_entry(body, torch.float16)
     widened = torch.nn.Identity()
     _cast_on_entry(widened, torch.float32)

@@ -20,6 +20,17 @@ def lost_values(y: Tensor, fill: float) -> Tensor:
     return (y - fill).abs() < LOST_WITHIN
 
 
+class _Entrance(nn.Module):
+    """(N, 2 C unshuffle^2, H / unshuffle, W / unshuffle): the values, and which are lost. A module, so that it can be half."""
+
+    def __init__(self, unshuffle: int) -> None:
+        super().__init__()
+        self.unshuffle = unshuffle
+
+    def forward(self, y: Tensor, lost: Tensor) -> Tensor:
+        return nn.functional.pixel_unshuffle(torch.cat([y, lost.to(y.dtype)], 1), self.unshuffle)
+
+
 class FillingUNet(nn.Module):
     """restored = y + f(y, lost).
 
@@ -27,6 +38,8 @@ class FillingUNet(nn.Module):
     input. A measured value that happens to be `fill` counts as lost. `widths`, `blocks` and `unshuffle` as in ResidualUNet.
     keep_measured: measured values leave the network as they came; for corruptions that only lose values and add no noise.
     """
+
+    decides_in_float32 = True  # rounded to half, a value beside the threshold would change sides
 
     def __init__(
         self,
@@ -43,13 +56,13 @@ class FillingUNet(nn.Module):
             raise ValueError(f"widths={tuple(widths)} and blocks={tuple(blocks)} differ in length; give one of each per scale")
         self.unshuffle, self.fill, self.keep_measured = unshuffle, fill, keep_measured
         self.size_multiple = unshuffle * 2 ** (len(widths) - 1)
+        self.entrance = _Entrance(unshuffle)
         self.head = conv3x3(2 * channels * unshuffle**2, widths[0])
         self.body = Level(widths, blocks)
         self.tail = conv3x3(widths[0], channels * unshuffle**2)
 
     def forward(self, y: Tensor) -> Tensor:
         lost = lost_values(y, self.fill)
-        given = torch.cat([y - self.fill, lost.to(y.dtype)], 1)
-        features = self.body(self.head(nn.functional.pixel_unshuffle(given, self.unshuffle)))
+        features = self.body(self.head(self.entrance(y - self.fill, lost)))
         restored = y + nn.functional.pixel_shuffle(self.tail(features), self.unshuffle)
         return torch.where(lost, restored, y) if self.keep_measured else restored

@@ -13,6 +13,7 @@ from export.keep_fp32 import parse_keep
 from export.precision import half_wrapped, in_order, innermost, layers
 from export.tolerance import Precision, tolerance_for
 from restore_sdk.errors import OptionsError
+from training.networks.filling_unet import LOST_WITHIN, FillingUNet, lost_values
 from training.networks.unet import ResidualUNet
 
 IMAGE = torch.rand(1, 3, 8, 12, generator=torch.Generator().manual_seed(0))
@@ -59,6 +60,26 @@ def test_neighbours_that_are_kept_exchange_float32() -> None:
     network = chain(same(), mixing(torch.eye(3) * 1e6), mixing(torch.eye(3) * 1e-6))
     assert half_wrapped(network)(IMAGE).isnan().any()
     torch.testing.assert_close(half_wrapped(network, ["1", "2"])(IMAGE), IMAGE, atol=2**-11, rtol=0)
+
+
+def test_a_network_that_decides_sees_its_input_unrounded() -> None:
+    """In FP16 0.0025 - 2**-24 is 0.0025005."""
+    network = FillingUNet(widths=(8, 16), blocks=(1, 1))
+    beside = torch.full_like(IMAGE, LOST_WITHIN - 2**-24)
+    assert lost_values(beside, 0.0).all()
+    assert not lost_values(beside.half(), 0.0).any()
+    torch.testing.assert_close(half_wrapped(network)(beside), network(beside), atol=1e-3, rtol=0)
+    seen = dtypes(half_wrapped(network))
+    assert {seen["", role] for role in ("takes", "gives")} == {torch.float32}
+    assert {dtype for (path, _), dtype in seen.items() if path} == {torch.float16}
+
+
+def test_a_network_that_decides_inside_another() -> None:
+    network = chain(same(), FillingUNet(widths=(8, 16), blocks=(1, 1)), same())
+    seen = dtypes(half_wrapped(network))
+    assert {seen[path, "takes"] for path in ("0", "1.head", "2")} == {torch.float16}
+    assert {seen["1", role] for role in ("takes", "gives")} == {torch.float32}
+    assert half_wrapped(network)(IMAGE).dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["nothing", "head.weight", ""])
