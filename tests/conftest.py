@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Who asks for the tests of the GPU, with -m gpu, is told why some of them did not run, as with -rs."""
     if re.search(r"(?<!not )\bgpu\b", config.option.markexpr or ""):
         config.option.reportchars += "s"
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """PyTorch's generator as at the start, so that no test depends on those before it; numpy's is one that each test makes."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
 
 
 def _weights() -> list[TensorProto]:
