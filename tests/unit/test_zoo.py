@@ -2,9 +2,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from restore_sdk.errors import ModelDamagedError, ModelHashError, ModelNotFoundError
+from restore_sdk.restorer import Restorer
 from restore_sdk.zoo import registry
 
 CONTENT = b"weights"
@@ -35,6 +37,18 @@ def test_shipped_models_are_whole() -> None:
     for entry in registry.list_models():
         registry.verify_model(entry.name)
         assert entry.path.stat().st_size == entry.size
+
+
+@pytest.mark.parametrize("name", ["unmask", "unmask-fp16"])
+def test_models_that_fill_keep_what_was_measured(name: str) -> None:
+    random = np.random.default_rng(0)
+    picture = random.random((48, 64, 3), np.float32)
+    picture[random.random((48, 64)) < 0.5] = 0
+    measured = picture > 1 / 400
+    with Restorer(name) as restorer:
+        filled = restorer.restore(picture)
+    np.testing.assert_array_equal(filled[measured], picture[measured])
+    assert (filled[~measured] > 0).mean() > 0.9
 
 
 def test_entry_is_read_and_unknown_fields_are_passed_over(zoo: Path) -> None:
