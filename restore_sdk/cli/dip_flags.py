@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
@@ -40,7 +43,7 @@ MaskFile: TypeAlias = Annotated[
     typer.Option("--mask", metavar="MASK", help="Image of the input's size: white is to be filled.", rich_help_panel=PANEL),
 ]
 InvertMask: TypeAlias = Annotated[
-    bool, typer.Option("--invert-mask", help="Black of --mask is to be filled, white is kept.", rich_help_panel=PANEL)
+    bool | None, typer.Option("--invert-mask", help="Black of --mask is to be filled, white is kept.", rich_help_panel=PANEL)
 ]
 KernelText: TypeAlias = Annotated[
     str | None,
@@ -112,18 +115,18 @@ def means_fit(model: str) -> bool:
 class DipFlags:
     """The flags as given; None where they were left out."""
 
-    mask: Path | None = None
-    invert_mask: bool | None = None
-    kernel: str | None = None
-    sigma: float | None = None
-    scale: int | None = None
-    width: WidthChoice | None = None
-    stopping: StoppingChoice | None = None
-    max_iterations: int | None = None
-    max_seconds: float | None = None
-    seed: int | None = None
-    warm: int | None = None
-    trace: Path | None = None
+    mask: MaskFile = None
+    invert_mask: InvertMask = None
+    kernel: KernelText = None
+    sigma: Sigma = None
+    scale: ScaleFactor = None
+    width: WidthFlag = None
+    stopping: StoppingFlag = None
+    max_iterations: MaxIterations = None
+    max_seconds: MaxSeconds = None
+    warm: Warm = None
+    seed: Seed = None
+    trace: TraceFile = None
 
     def given(self) -> list[str]:
         """The flags that were used."""
@@ -152,6 +155,37 @@ class DipFlags:
             raise UsageError(
                 f"{', '.join(self.given())}: for models dip-... only, not {model!r}; leave it out, or pass -m dip-denoise"
             )
+
+
+def takes_dip_flags(*, without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command whose parameter `flags` is made of what was given of the flags above, all but `without`, which Typer finds in its
+    signature."""
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        place = [parameter.name for parameter in own].index("flags")
+        shown = _parameters(without)
+
+        @functools.wraps(command)
+        def called(*args: Any, **values: Any) -> None:
+            flags = DipFlags(**{parameter.name: values.pop(parameter.name) for parameter in shown})
+            command(*args, flags=flags, **values)
+
+        parameters = [*own[:place], *shown, *own[place + 1 :]]
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return called
+
+    return decorated
+
+
+def _parameters(without: str) -> list[inspect.Parameter]:
+    kinds = get_type_hints(DipFlags, include_extras=True)
+    shown = [field for field in fields(DipFlags) if field.name != without]
+    return [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kinds[field.name])
+        for field in shown
+    ]
 
 
 def _flag(name: str) -> str:

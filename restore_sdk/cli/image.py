@@ -71,6 +71,7 @@ Finite: TypeAlias = Annotated[
 ]
 
 
+@dip_flags.takes_dip_flags(without="warm")
 def image(
     inputs: Inputs,
     *,
@@ -86,17 +87,7 @@ def image(
     threads: Threads = None,
     build: Build = Building.WAIT,
     finite: Finite = FinitePolicy.RAISE,
-    mask: dip_flags.MaskFile = None,
-    invert_mask: dip_flags.InvertMask = False,
-    kernel: dip_flags.KernelText = None,
-    sigma: dip_flags.Sigma = None,
-    scale: dip_flags.ScaleFactor = None,
-    width: dip_flags.WidthFlag = None,
-    stopping: dip_flags.StoppingFlag = None,
-    max_iterations: dip_flags.MaxIterations = None,
-    max_seconds: dip_flags.MaxSeconds = None,
-    seed: dip_flags.Seed = None,
-    trace: dip_flags.TraceFile = None,
+    flags: dip_flags.DipFlags,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -107,9 +98,6 @@ def image(
         opening = {"model": model, "backend": backend, "device": device, "threads": threads, "build": build, "finite": finite}
         writing = {"metadata": metadata, "overwrite": overwrite, "compare": compare, "quality": quality}
         settings = Settings(tile=tile_choice(tile), **opening, **writing)  # type: ignore[arg-type]
-        budget = {"max_iterations": max_iterations, "max_seconds": max_seconds, "seed": seed}
-        shape = {"mask": mask, "kernel": kernel, "sigma": sigma, "scale": scale, "width": width, "stopping": stopping}
-        flags = dip_flags.DipFlags(trace=trace, invert_mask=invert_mask or None, **shape, **budget)  # type: ignore[arg-type]
         if dip_flags.means_fit(model):
             from restore_sdk.cli.dip import restore_dip  # noqa: PLC0415 the same
 

@@ -52,6 +52,7 @@ Workers: TypeAlias = Annotated[int, typer.Option("--workers", min=1, max=MOST_WO
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 
 
+@dip_flags.takes_dip_flags(without="trace")
 def video(
     source: Input,
     *,
@@ -70,17 +71,7 @@ def video(
     workers: Workers = 1,
     overwrite: Overwrite = False,
     threads: Threads = None,
-    mask: dip_flags.MaskFile = None,
-    invert_mask: dip_flags.InvertMask = False,
-    kernel: dip_flags.KernelText = None,
-    sigma: dip_flags.Sigma = None,
-    scale: dip_flags.ScaleFactor = None,
-    width: dip_flags.WidthFlag = None,
-    stopping: dip_flags.StoppingFlag = None,
-    max_iterations: dip_flags.MaxIterations = None,
-    max_seconds: dip_flags.MaxSeconds = None,
-    warm: dip_flags.Warm = None,
-    seed: dip_flags.Seed = None,
+    flags: dip_flags.DipFlags,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -106,9 +97,6 @@ def video(
             workers=workers,
         )
         place = {"backend": backend, "device": device, "tile": tile_choice(tile), "threads": threads}
-        budget = {"max_iterations": max_iterations, "max_seconds": max_seconds, "seed": seed, "warm": warm}
-        shape = {"mask": mask, "kernel": kernel, "sigma": sigma, "scale": scale, "width": width, "stopping": stopping}
-        flags = dip_flags.DipFlags(invert_mask=invert_mask or None, **shape, **budget)  # type: ignore[arg-type]
         progress = PictureProgress(_shown(source), silent=as_json, resumes=resume)
         try:
             with opened(model, place, flags, reuse=reuse) as (runs, tiles), progress:
