@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore_sdk.errors import ImageShapeError, OptionsError
+from restore_sdk.errors import BackendError, ImageShapeError, OptionsError
 from restore_sdk.image.padding import first_source, reflect_border
 from restore_sdk.image.validation import WHITE, check_array, check_count, check_dtype, check_finite, check_shape
 from restore_sdk.options import ChannelOrder
@@ -133,7 +133,7 @@ def write_tile(
     clip           limit floats to [0, 1]; float16 is always limited to what it can hold, integers to their range, and these
                    are rounded half to even (NaN becomes 0)
 
-    `tile` is not written to. Raises OptionsError for a tile that does not fit its place.
+    `tile`, a network's result, is not written to. Raises BackendError where it does not fit its place.
     """
     target = output[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
     height, width = target.shape[:2]
@@ -159,11 +159,16 @@ def check_channels(layout: Layout, channels: int) -> None:
         raise ImageShapeError(layout.shape, want, "convert it with cv2.cvtColor, or choose a model with three channels")
 
 
+def wrong_planes(got: tuple[int, ...], want: str, size: tuple[int, ...]) -> BackendError:
+    """Of a network's result that is no picture; `size` begins with height and width, pixels."""
+    wanted = f"{want} {size[0]} x {size[1]} pixels"
+    return BackendError(f"the network returned {got}, expected {wanted}; check channels and scale in its spec")
+
+
 def _check_tile(planes: NDArray[np.float32], layout: Layout, target: NDArray[Any]) -> None:
     channels = (1, 3) if layout.is_gray else (3,)
     if len(planes) not in channels or planes.shape[1:] != target.shape[:2]:
-        want = f"{' or '.join(map(str, channels))} planes of at least {target.shape[0]} x {target.shape[1]} pixels"
-        raise OptionsError("tile", planes.shape, want)
+        raise wrong_planes(planes.shape, f"{' or '.join(map(str, channels))} planes of at least", target.shape)
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:

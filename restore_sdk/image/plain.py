@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from restore_sdk.errors import OptionsError
-from restore_sdk.image.layout import FloatNCHW, Layout, to_depth
+from restore_sdk.image.layout import FloatNCHW, Layout, to_depth, wrong_planes
 
 _UNITS = np.arange(256, dtype=np.float32) / np.float32(255)  # of each byte, correctly rounded
 _look_up, _to_blob, _split, _merge = cv2.LUT, cv2.dnn.blobFromImage, cv2.split, cv2.merge  # found here, not on each call
@@ -40,9 +39,9 @@ def planes_of_bytes(image: NDArray[np.uint8]) -> FloatNCHW:
 
 def restored_of(planes: FloatNCHW, layout: Layout) -> NDArray[Any]:
     """A new plain image from float32 (1, 3, H, W), rounded half to even and limited to the range of its dtype. `planes` is not
-    written to. Raises OptionsError for planes that are not three."""
+    written to. Raises BackendError for planes that are not three."""
     if planes.shape[1] != 3:
-        raise OptionsError("tile", planes.shape, f"3 planes of {layout.height} x {layout.width} pixels")
+        raise wrong_planes(planes.shape, "3 planes of", (layout.height, layout.width))
     return _interleaved(planes, layout.scale, layout.depth)
 
 

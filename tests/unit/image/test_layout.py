@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from restore_sdk.errors import ImageShapeError, OptionsError
+from restore_sdk.errors import BackendError, ImageShapeError, OptionsError
 from restore_sdk.image.layout import Layout, inspect, new_output, read_tile, write_tile
 
 DTYPES = ["uint8", "uint16", "float16", "float32", ">u2", ">f4"]
@@ -278,7 +278,7 @@ def test_nothing_is_written_to_the_image_or_the_tile() -> None:
 @pytest.mark.parametrize("shape", [(1, 3, 4, 3), (1, 3, 3, 4), (1, 1, 4, 4), (1, 4, 4, 4)])
 def test_a_tile_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
     layout = Layout(4, 4, 3, np.dtype(np.uint8))
-    with pytest.raises(OptionsError, match="3 planes of at least 4 x 4"):
+    with pytest.raises(BackendError, match="3 planes of at least 4 x 4"):
         write_tile(np.zeros((4, 4, 3), np.uint8), layout, slice(0, 4), slice(0, 4), np.zeros(shape, np.float32))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from restore_sdk.errors import OptionsError
+from restore_sdk.errors import BackendError
 from restore_sdk.image.layout import inspect, new_output, read_tile, write_tile
 from restore_sdk.image.plain import BoundBytes, bytes_of_planes, planes_of, restored_of
 
@@ -81,5 +81,5 @@ def test_what_is_not_plain(shape: tuple[int, ...], dtype: str, order: str) -> No
 
 
 def test_one_plane_for_three_is_refused() -> None:
-    with pytest.raises(OptionsError, match="3 planes of 2 x 2 pixels"):
+    with pytest.raises(BackendError, match="3 planes of 2 x 2 pixels"):
         restored_of(np.zeros((1, 1, 2, 2), np.float32), inspect(np.zeros((2, 2, 3), np.uint8)))
