@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -17,6 +19,9 @@ from restore_sdk.degradations.theta import Shape, Theta
 
 Kernel = Literal["bicubic", "lanczos2", "lanczos3", "area"]
 Edge = Literal["replicate", "renormalise"]
+_Key: TypeAlias = tuple[tuple[int, int], Kernel, Edge, torch.dtype, torch.device]
+_HELD: WeakValueDictionary[_Key, Tensor] = WeakValueDictionary()
+_HELD_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -45,24 +50,35 @@ class Downsample(Operator):
         return (*shape[:2], max(1, shape[2] // self.factor), max(1, shape[3] // self.factor))
 
     def _apply(self, x: Tensor, theta: Theta) -> Tensor:
-        rows, columns = self._matrices(theta.shape, x)
+        rows, columns = self.matrices(theta.shape, x)
         return rows @ x @ columns.T
 
     def _adjoint(self, y: Tensor, theta: Theta) -> Tensor:
-        rows, columns = self._matrices(theta.shape, y)
+        rows, columns = self.matrices(theta.shape, y)
         return rows.T @ y @ columns
 
-    def _matrices(self, shape: Shape, like: Tensor) -> tuple[Tensor, Tensor]:
+    def matrices(self, shape: Shape, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What multiplies (N, C, H, W) images from the left, and, transposed, from the right; of the dtype and device of `like`.
+
+        As long as they are held, every call for the same sides computes with these very tensors: a captured CUDA graph, which
+        knows places in memory, relies on that.
+        """
         short = self.output_shape(shape)
         rows, columns = ((shape[axis], short[axis]) for axis in (2, 3))
         settings = (self.kernel, self.edge, like.dtype, like.device)
-        return _cached(rows, *settings), _cached(columns, *settings)
+        return _cached((rows, *settings)), _cached((columns, *settings))
 
 
 @lru_cache(maxsize=8)
-def _cached(lengths: tuple[int, int], kernel: Kernel, edge: Edge, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # a cached inference tensor would break a later training
-        return decimation_matrix(*lengths, kernel, edge).to(device, dtype)
+def _cached(key: _Key) -> Tensor:
+    """The last few are kept; one that somebody still holds is given again, however many came since."""
+    lengths, kernel, edge, dtype, device = key
+    with _HELD_LOCK:
+        held = _HELD.get(key)
+        if held is None:
+            with torch.inference_mode(False):  # a cached inference tensor would break a later training
+                held = _HELD[key] = decimation_matrix(*lengths, kernel, edge).to(device, dtype)
+        return held
 
 
 def decimation_matrix(length: int, short: int, kernel: Kernel, edge: Edge) -> Tensor:

@@ -62,6 +62,10 @@ class Problem:
         squared = (self.operator.apply(x, self.theta) - self.measured).square().mean(1, keepdim=True)
         return _mean(squared, self.fitted), _mean(squared.detach(), self.held_out)
 
+    def constants(self) -> tuple[Tensor, ...]:
+        """What F computes with and nobody else may hold; on the device of `measured`."""
+        return self.operator.matrices(self.theta.shape, self.measured) if isinstance(self.operator, Downsample) else ()
+
     def select(self, images: Sequence[int]) -> Problem:
         """Some of the images only."""
         chosen = list(images)

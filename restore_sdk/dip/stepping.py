@@ -94,6 +94,7 @@ class Stepper:
         rate = torch.tensor(self._rate, device=self._device) if on_gpu else self._rate
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, fused=on_gpu, capturable=on_gpu)
         self._replayed = Replayed(self._device) if on_gpu else None
+        self._constants = self.problem.constants()  # a captured step knows where they lie
 
     def _iterate(self, *, coarse: bool = False) -> tuple[Tensor, Tensor]:
         self._optimizer.zero_grad(set_to_none=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
@@ -100,3 +102,12 @@ def test_a_ramp_stays_a_ramp() -> None:
 def test_parameters_out_of_range(bad: dict[str, object]) -> None:
     with pytest.raises(OptionsError):
         Downsample(**bad)  # type: ignore[arg-type]
+
+
+def test_matrices_that_are_held_stay_the_same_and_others_are_let_go() -> None:
+    operator, like = Downsample(4), torch.zeros(())
+    held = operator.matrices((1, 3, 64, 48), like)
+    passing = [weakref.ref(operator.matrices((1, 3, side, side), like)[0]) for side in range(80, 144, 4)]
+    again = operator.matrices((1, 3, 64, 48), like)
+    assert all(one is other for one, other in zip(held, again, strict=True))
+    assert 0 < sum(one() is not None for one in passing) <= 8

@@ -161,6 +161,23 @@ def test_what_a_fit_holds_goes_with_it() -> None:
         gc.enable()
 
 
+def test_what_a_captured_step_computes_with_stays_in_its_place() -> None:
+    options = DipOptions(scale=4)
+    problem = pose("dip-super-resolve", torch.from_numpy(photo(20)), options)
+
+    def others_come() -> None:
+        for side in range(12, 60, 4):
+            pose("dip-super-resolve", torch.zeros(3, side, side), options).constants()
+
+    fit = tiny_fit(problem)
+    held = weakref.ref(problem.constants()[0])
+    others_come()
+    assert problem.constants()[0] is held()
+    others_come()
+    del fit
+    assert held() is None
+
+
 def test_noise_impedance() -> None:
     """Figure 2 of the paper: the network takes a photograph sooner than noise."""
     natural = photo(64)
