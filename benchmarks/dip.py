@@ -24,22 +24,23 @@ import torch
 from benchmarks.arguments import Findings, exit_with, finish, natural, parser, positive, wide_console
 from benchmarks.dip_cases import CASES, Case, Trial, is_here, open_trial
 from benchmarks.dip_findings import add_figures, fit_rows, key_of, policy_notes, shown, table_of
-from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer
+from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer, way_of
 from benchmarks.images import DEFAULT_DATA, FloatPixels, as_bytes
 from benchmarks.machine import host_facts, source_commit
 from benchmarks.peers.deep_image_prior import is_installed
 from benchmarks.schema import Model
 from benchmarks.strips import write_strip
 from restore_sdk.cli.dip_memory import freed_memory_kept
-from restore_sdk.dip.options import DipOptions, Width
+from restore_sdk.dip.devices import dip_device
+from restore_sdk.dip.options import DipOptions, Precision, Width
 from restore_sdk.dip.results import FitProgress
 
 METHODS = ("opencv", "ours", "deepinv")
-WIDTHS = get_args(Width)
+WIDTHS, PRECISIONS = get_args(Width), get_args(Precision)
 SECONDS_BETWEEN_LINES = 30.0
 LEAST_SIDE = 32  # pixels
 LEDGER, STRIPS = Path("out/benchmarks/dip.jsonl"), Path("out/benchmarks/dip")
-Work = tuple[Case, int, str, str]  # case, seed, method, width of our network
+Work = tuple[Case, int, str, str]  # case, seed, method, width and precision of ours as way_of() has them
 
 
 def work_of(arguments: argparse.Namespace) -> list[Work]:
@@ -47,11 +48,12 @@ def work_of(arguments: argparse.Namespace) -> list[Work]:
     chosen = dict.fromkeys(CASES[name].measured_as(arguments.size) for name in arguments.cases)
     cases = [CASES[name] for name in chosen if is_here(CASES[name], arguments.data)]
     methods = [name for name in arguments.methods if name != "deepinv" or is_installed()]
-    ways = [(method, width) for method in methods for width in (arguments.width if method == "ours" else [""])]
+    own = [way_of(width, precision) for width in arguments.width for precision in arguments.precision]
+    ways = [(method, way) for method in methods for way in (own if method == "ours" else [""])]
     return [(case, seed, *way) for seed in range(arguments.seeds) for case in cases for way in ways]
 
 
-def settings_of(method: str, width: str, arguments: argparse.Namespace) -> str:
+def settings_of(method: str, way: str, arguments: argparse.Namespace) -> str:
     """What must be equal for a kept row to stand for this run."""
     shared = f"size={arguments.size}"
     if method == "opencv":
@@ -61,7 +63,7 @@ def settings_of(method: str, width: str, arguments: argparse.Namespace) -> str:
     if method == "deepinv":
         return f"{shared} iterations={arguments.peer_iterations}{place}"
     limits = f"iterations={arguments.max_iterations} beyond={arguments.beyond}"
-    return f"{shared} width={width} {limits} stopping={arguments.stopping}{place}"
+    return f"{shared} width={way} {limits} stopping={arguments.stopping}{place}"
 
 
 def read_rows(path: Path) -> list[tuple[str, str, Row]]:
@@ -95,26 +97,27 @@ def measure(work: Sequence[Work], arguments: argparse.Namespace) -> None:
     chosen = to_do[: arguments.limit]
     commit = source_commit()  # now: the tree may have moved on when the last fit ends
     print(f"{len(work) - len(to_do)} of {len(work)} are kept in {arguments.ledger.name}; {len(chosen)} follow now")
-    for number, (case, seed, method, width, asked) in enumerate(chosen, 1):
-        title = f"[{number}/{len(chosen)}] {case.name}, seed {seed}, {method} {width}"
+    for number, (case, seed, method, way, asked) in enumerate(chosen, 1):
+        title = f"[{number}/{len(chosen)}] {case.name}, seed {seed}, {method} {way}"
         print(title, flush=True)
-        rows = run_one(open_trial(case, arguments.data, arguments.size, seed), seed, (method, width), arguments)
+        rows = run_one(open_trial(case, arguments.data, arguments.size, seed), seed, (method, way), arguments)
         keep_rows(arguments.ledger, method, asked, rows, commit)
         for row in rows:
             print(f"  {row.method}: {row.psnr:.2f} dB, {row.iterations} iterations, {row.seconds:.1f} s {row.stop}", flush=True)
 
 
-def run_one(trial: Trial, seed: int, way: tuple[str, str], arguments: argparse.Namespace) -> list[Row]:
-    """The rows of one method and width."""
-    method, width = way
+def run_one(trial: Trial, seed: int, method_and_way: tuple[str, str], arguments: argparse.Namespace) -> list[Row]:
+    """The rows of one method, and of one width and precision of ours."""
+    method, way = method_and_way
     if method == "opencv":
         return run_opencv(trial, seed)
     options = DipOptions(stopping=arguments.stopping, seed=seed, max_iterations=arguments.max_iterations)
     if method == "ours":
         how = {"device": arguments.device, "every": arguments.every, "beyond": arguments.beyond}
-        options = dataclasses.replace(options, width=cast(Width, width))
+        width, _, precision = way.partition(" ")
+        options = dataclasses.replace(options, width=cast(Width, width), precision=cast(Precision, precision or "fp32"))
         rows, result = run_ours(trial, options, **how, on_progress=spoken())
-        draw(arguments.strips / f"{trial.case.name}-{trial.clean.shape[0]}-{width}-{seed}.png", trial, result)
+        draw(arguments.strips / f"{trial.case.name}-{trial.clean.shape[0]}-{way.replace(' ', '-')}-{seed}.png", trial, result)
         return rows
     return run_peer(trial, options, arguments.peer_iterations, arguments.every)
 
@@ -142,7 +145,7 @@ def spoken() -> Callable[[FitProgress], None]:
 
 def kept_rows(work: Sequence[Work], arguments: argparse.Namespace) -> list[Row]:
     """The rows of this run's work, measured now or before; the first where two runs beside one another measured the same."""
-    wanted = {(case.name, seed, method, settings_of(method, width, arguments)) for case, seed, method, width in work}
+    wanted = {(case.name, seed, method, settings_of(method, way, arguments)) for case, seed, method, way in work}
     found = [row for method, asked, row in read_rows(arguments.ledger) if (row.case, row.seed, method, asked) in wanted]
     rows = list({key_of(row): row for row in reversed(found)}.values())[::-1]
     stands_for = {name: CASES[name].measured_as(arguments.size) for name in arguments.cases}
@@ -172,6 +175,12 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
         default=["balanced"],
         help=f"of ours, comma-separated, of: {','.join(WIDTHS)}",
     )
+    add(
+        "--precision",
+        type=lambda text: text.split(","),
+        default=["fp32"],
+        help=f"of ours, comma-separated, of: {','.join(PRECISIONS)}; all but fp32 on a GPU only",
+    )
     add("--stopping", default="auto", help="our policy")
     add("--max-iterations", type=positive, help="of our loop; the preset's if left out")
     add("--peer-iterations", type=positive, default=2500, help="of deepinv's loop")
@@ -197,11 +206,13 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
 
 def main(words: Sequence[str] | None = None) -> int:
     arguments = arguments_of(words)
-    known = (arguments.cases, CASES), (arguments.methods, METHODS), (arguments.width, WIDTHS)
+    known = (arguments.cases, CASES), (arguments.methods, METHODS), (arguments.width, WIDTHS), (arguments.precision, PRECISIONS)
     unknown = [name for names, choices in known for name in names if name not in choices]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; --help lists what there is", file=sys.stderr)
         return 2
+    for precision in arguments.precision:
+        dip_device(arguments.device, precision)  # refused now, not after hours of other fits
     torch.set_num_threads(arguments.threads)
     work = work_of(arguments)
     with freed_memory_kept():  # as the command does
@@ -215,7 +226,7 @@ def main(words: Sequence[str] | None = None) -> int:
     findings.rows += fit_rows(shown(rows), arguments.size)
     commits = sorted({row.commit or "earlier commits" for row in rows})
     findings.notes += [*policy_notes(rows), f"rows measured at {', '.join(commits)}"]
-    findings.settings |= {"size": arguments.size, "width": arguments.width, "seeds": arguments.seeds}
+    findings.settings |= {name: getattr(arguments, name) for name in ("size", "width", "precision", "seeds")}
     model = Model(name=f"skip network, {', '.join(arguments.width)}", sha256="")
     return finish("dip", arguments, findings, host_facts(arguments.threads), model)
 

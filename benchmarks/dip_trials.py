@@ -17,7 +17,7 @@ from restore_sdk.dip.choosing import chosen_stopping, new_policy
 from restore_sdk.dip.devices import dip_device
 from restore_sdk.dip.fit import Fit, FitLimits
 from restore_sdk.dip.noise_level import noise_level
-from restore_sdk.dip.options import DipOptions, Stopping
+from restore_sdk.dip.options import DipOptions, Precision, Stopping, Width
 from restore_sdk.dip.presets import chosen_preset
 from restore_sdk.dip.problem import Problem, pose
 from restore_sdk.dip.results import FitProgress
@@ -27,6 +27,11 @@ ORACLE, AUTOMATIC_STOP, PEER_PEAK = "ours, oracle peak", "ours, automatic stop",
 OTHER_POLICIES: tuple[Stopping, ...] = ("wmv", "emv")  # asked beside the automatic one; they need nothing but the iterates
 Told = Callable[[FitProgress], None]
 Clock = Callable[[], float]
+
+
+def way_of(width: Width, precision: Precision) -> str:
+    """How rows name a fit of ours: "draft", "draft bf16"."""
+    return width if precision == "fp32" else f"{width} {precision}"
 
 
 def clock_of(device: str) -> Clock:
@@ -131,7 +136,7 @@ def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> tuple[list[R
     if watched.peak is None or watched.automatic.chosen is None:
         raise ValueError("nothing was scored; pass an --every below --max-iterations")
     found, iteration, seconds, image = watched.peak
-    name, seed, settings = trial.case.name, options.seed, options.width
+    name, seed, settings = trial.case.name, options.seed, way_of(options.width, options.precision)
     oracle = Row(name, seed, ORACLE, found, trial.ssim(image), iteration, round(seconds, 2), "", settings, watched.curve)
     candidates = {AUTOMATIC_STOP: watched.automatic, **{asked_only(name): other for name, other in watched.others.items()}}
     stops = [stop_row(method, candidate, trial, options) for method, candidate in candidates.items()]
@@ -151,7 +156,8 @@ def stop_row(method: str, candidate: Candidate, trial: Trial, options: DipOption
     if not candidate.stopped and iterations != options.max_iterations:
         return None
     facts = trial.psnr(result), trial.ssim(result), iterations, round(seconds, 2)
-    return Row(trial.case.name, options.seed, method, *facts, candidate.stopped or "max_iterations", options.width)
+    settings = way_of(options.width, options.precision)
+    return Row(trial.case.name, options.seed, method, *facts, candidate.stopped or "max_iterations", settings)
 
 
 def run_opencv(trial: Trial, seed: int) -> list[Row]:

@@ -67,6 +67,8 @@ GATES: tuple[Gate, ...] = (
     Gate("dip", "gap_mean", "at most", 0.5, "dB", "must"),
     Gate("dip", "gap_largest", "at most", 1.2, "dB", "must"),
     Gate("dip", "inpaint_over_opencv_least", "at least", 0.0, "dB", "must"),
+    Gate("dip", "tf32_loss_mean", "at most", 0.1, "dB", "must"),
+    Gate("dip", "bf16_loss_mean", "at most", 0.1, "dB", "must"),
     Gate("dip", "deepinv_seconds_over_ours_least", "at least", 1.0, "x", "must"),
     *(
         Gate("unir", f"{corruption}_{figure}", "at least", 0.0, "dB", "must")

@@ -1,7 +1,8 @@
-"""The benchmark of Deep Image Prior where the centre that was asked for does not fit."""
+"""The benchmark of Deep Image Prior: what is work of its own, what is refused, and what rows come to."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from benchmarks.images import DEFAULT_DATA
 from benchmarks.schema import FitRow, read_result
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.stopping import NoPolicy
-from restore_sdk.errors import MaskError
+from restore_sdk.errors import MaskError, OptionsError
 
 KATE = CASES["inpaint-kate"]
 
@@ -144,6 +145,43 @@ def test_a_peer_that_is_never_reached_counts_as_lost() -> None:
     assert found["deepinv_seconds_over_ours_least"] == 0
     assert found["deepinv_seconds_over_ours_median"] == 5  # 40 s over the 4 s to 28 dB, and 0
     assert "deepinv_seconds_over_ours_least" not in figures_of(rows)
+
+
+def test_a_precision_is_held_against_fp32_and_enters_nothing_else() -> None:
+    full = ours(29.0, curve=(30.0,)) + ours(25.0, case="sr4-zebra", curve=(25.0,))
+    half = [dataclasses.replace(row, psnr=row.psnr - 0.5, iterations=20, settings="draft bf16") for row in full[:2]]
+    found = figures_of([*full, *half])
+    assert (found.pop("bf16_loss_mean"), found.pop("bf16_speed_median")) == (0.5, 0.5)  # 0.2 s an iteration, and 0.4
+    assert found == figures_of(full)
+
+
+def test_precisions_are_refused_where_they_do_not_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OptionsError, match="'fp32' on the CPU"):
+        dip.main(["--precision", "fp32,bf16", "--device", "cpu"])
+    assert dip.main(["--precision", "fp8"]) == 2
+    assert "unknown: fp8" in capsys.readouterr().err
+
+
+def test_each_precision_is_work_of_its_own(data: Path) -> None:
+    words = [
+        "--data",
+        str(data),
+        "--methods",
+        "ours",
+        "--seeds",
+        "1",
+        "--threads",
+        "1",
+        "--width",
+        "draft",
+        "--precision",
+        "fp32,tf32",
+    ]
+    arguments = dip.arguments_of(words)
+    assert {way for _, _, _, way in dip.work_of(arguments)} == {"draft", "draft tf32"}
+    before, after = (dip.settings_of("ours", way, arguments) for way in ("draft", "draft tf32"))
+    assert before == "size=256 width=draft iterations=None beyond=1000 stopping=auto"
+    assert after == before.replace("draft", "draft tf32")
 
 
 def test_fits_that_nothing_stopped_do_not_hide_the_gap() -> None:
