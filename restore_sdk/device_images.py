@@ -42,7 +42,7 @@ def restore_on_device(
     handle = stream_handle(stream, image)
     with import_array(image, handle, launcher) as view, ExitStack() as undo:
         layout = inspect_view(view, order=order, min_size=spec.min_size)
-        here = DeviceImage(view, layout, spec, launcher, clip=clip)
+        here = DeviceImage(view, layout, spec, launcher, clip=clip, owner=stream)
         result = undo.enter_context(here.result)
         here.enlarge_alpha()
 

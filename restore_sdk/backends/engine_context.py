@@ -33,10 +33,10 @@ class EngineContext:
         self._settle: Settle | None = None  # waits for that pass
         self._turn = threading.Lock()
 
-    def enqueue(self, given: int, restored: int, shape: Shape, output: Shape, *, stream: int, settle: Settle) -> None:
+    def enqueue(self, given: int, restored: int, shape: Shape, output: Shape, *, stream: int, mark: Callable[[], Settle]) -> None:
         """Queue one pass on `stream`, a handle: from the device pointer `given`, `shape`, to `restored`, `output`.
 
-        settle  waits for it; called later only if need be. Raises BackendError, DeviceMemoryError.
+        mark  called behind it; its answer waits for it, later and only if need be. Raises BackendError, DeviceMemoryError.
         """
         tile = (shape[2], shape[3])
         with self._turn:
@@ -47,8 +47,11 @@ class EngineContext:
                 self._set_shape(context, shape, output)
             answered("take its input's address", lambda: context.set_tensor_address(self._session.given, given), tile=tile)
             answered("take its output's address", lambda: context.set_tensor_address(self._session.restored, restored), tile=tile)
-            self._stream, self._settle = stream, settle
-            answered("run the network", lambda: context.execute_async_v3(stream), tile=tile)
+            self._stream = stream
+            try:
+                answered("run the network", lambda: context.execute_async_v3(stream), tile=tile)
+            finally:  # a pass that was refused may have queued a part of itself
+                self._settle = mark()
 
     def release_memory(self) -> None:
         """Free the scratch memory once the last pass is over; the next pass sets its shape anew and gets what that needs."""
@@ -56,15 +59,19 @@ class EngineContext:
             if self._scratch is not None:
                 with suppress(BackendError):  # a pass that failed is over too, and is told by its stream
                     self._wait()
+                self._settle = None
                 self._free_scratch()
                 self._shape = None
 
     def close(self, *, idle: bool = False) -> None:
         """Release everything, once the last pass is over; a second call does nothing. idle: it is, and its stream is closed."""
         with self._turn:
-            if self._context is not None:
+            if self._context is None:
+                return
+            try:
                 if not idle:
                     self._wait()
+            finally:
                 self._context = None
                 self._free_scratch()
 
@@ -74,9 +81,10 @@ class EngineContext:
         return self._context
 
     def _wait(self) -> None:
-        settle, self._settle = self._settle, None
-        if settle is not None:
-            settle()
+        """Should the waiting fail, the pass is not taken for over: its memory stays, and whoever comes next waits again."""
+        if self._settle is not None:
+            self._settle()
+            self._settle = None
 
     def _set_shape(self, context: Any, shape: Shape, output: Shape) -> None:
         self._shape = None  # should anything fail, the next pass begins anew

@@ -79,7 +79,7 @@ class EngineRunner:
             if slot not in self._of_slot:
                 self._of_slot[slot] = EngineContext(self._session, self._device)
             context, output = self._of_slot[slot], self.output_shape(shape)
-            context.enqueue(given.pointer, restored.pointer, shape, output, stream=stream.handle, settle=stream.synchronize)
+            context.enqueue(given.pointer, restored.pointer, shape, output, stream=stream.handle, mark=lambda: stream.synchronize)
 
     def release_memory(self) -> None:
         """Free the scratch memory of all contexts, once their passes are over. To be called by the pipeline alone, which has
@@ -113,7 +113,7 @@ class EngineRunner:
         with on_device(self._device), self._turn:
             number, context = self._stream_place(stream)
             output = self.output_shape(shape)
-            context.enqueue(given, restored, shape, output, stream=stream, settle=launcher.synchronize)
+            context.enqueue(given, restored, shape, output, stream=stream, mark=partial(launcher.mark, stream))
             if not look:
                 return None
             if self._marks is None:

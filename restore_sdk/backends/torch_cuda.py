@@ -7,6 +7,7 @@ a shape captures, and waits for the device; later ones on the caller's stream wa
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,13 +21,13 @@ import numpy as np
 from restore_sdk.backends.base import FloatNCHW
 from restore_sdk.backends.file_backend import FileBackend, Vendor
 from restore_sdk.backends.signature import check_shape
-from restore_sdk.backends.vendor_errors import translated
+from restore_sdk.backends.vendor_errors import OUT_OF_MEMORY, first_line, translated
 from restore_sdk.cuda.memory import DeviceBuffer, Stream
 from restore_sdk.cuda.pipeline import Pipeline
 from restore_sdk.cuda.slots import Shape
 from restore_sdk.cuda.torch_device import TorchDevice
 from restore_sdk.cuda.torch_switches import CAPTURING, fixed_arithmetic
-from restore_sdk.errors import BackendError, DeviceMemoryError, RestorerClosedError
+from restore_sdk.errors import BackendError, DeviceMemoryError, RestorerClosedError, RestoreWarning
 from restore_sdk.spec import ModelSpec
 
 GRAPHS = 4  # each holds the activations of its shape; tiles of one image have at most four
@@ -122,9 +123,7 @@ class CudaProgram:
         return self._replays.get(shape, make)
 
     def _is_full(self, exc: RuntimeError) -> bool:
-        """Whether memory ran out; during a capture, ending it may raise another error on top."""
-        full = self._torch.OutOfMemoryError
-        return isinstance(exc, full) or isinstance(exc.__context__, full)
+        return is_full(self._torch, exc)
 
     def _forget(self) -> None:
         self._replays.clear()
@@ -139,6 +138,12 @@ class CudaProgram:
         return self._torch.as_tensor(Floats(pointer, shape), device=self._device)
 
 
+def is_full(torch: ModuleType, exc: RuntimeError) -> bool:
+    """Whether memory ran out; during a capture, ending it may raise another error on top."""
+    full = torch.OutOfMemoryError
+    return isinstance(exc, full) or isinstance(exc.__context__, full) or OUT_OF_MEMORY.search(str(exc)) is not None
+
+
 class Floats:
     """Contiguous float32 at a device pointer, for PyTorch to look at."""
 
@@ -149,7 +154,8 @@ class Floats:
 
 class Replay:
     """The captured pass of one shape, on the stream that is current when it is made and called. Its input and output are the same
-    memory each time, so whichever stream comes next waits for the one before."""
+    memory each time, so whichever stream comes next waits for the one before. A pass that cannot be captured, which happens where
+    someone else waits for the device meanwhile, is run kernel by kernel."""
 
     def __init__(self, torch: ModuleType, module: Any, shape: tuple[int, ...], device: str) -> None:
         batch, channels, height, width = shape
@@ -157,22 +163,40 @@ class Replay:
         self._given = torch.empty(shape, device=device, memory_format=torch.channels_last).zero_()
         rows = torch.empty((batch, height, width, channels), pin_memory=True)
         self._staged = rows.permute(0, 3, 1, 2)  # channels last, as on the device, so that the copy is one straight run
-        self._graph = torch.cuda.CUDAGraph()
-        self._done = torch.cuda.Event()
-        stream = torch.cuda.current_stream()
+        self._module, self._done = module, torch.cuda.Event()
         with fixed_arithmetic(torch), CAPTURING:
             for _ in range(WARM_UPS):
-                module(self._given)
-            stream.synchronize()
-            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-                self._restored = module(self._given)
-        self.restored_shape: tuple[int, ...] = tuple(self._restored.shape)
+                self.restored_shape: tuple[int, ...] = tuple(module(self._given).shape)
+            self._graph = self._captured()
+
+    def _captured(self) -> Any:
+        """The graph, or None where there is none to be had."""
+        graph, stream = self._torch.cuda.CUDAGraph(), self._torch.cuda.current_stream()
+        stream.synchronize()
+        try:
+            with self._torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                self._restored = self._module(self._given)
+        except RuntimeError as exc:
+            if is_full(self._torch, exc):
+                raise
+            shape = " x ".join(map(str, self._given.shape))
+            why = f"{first_line(exc)}; batches of {shape} run without, which takes longer"
+            warnings.warn(f"PyTorch captured no CUDA graph: {why}", RestoreWarning, stacklevel=2)
+            return None
+        return graph
+
+    def _pass(self) -> None:
+        if self._graph is not None:
+            self._graph.replay()
+        else:
+            with fixed_arithmetic(self._torch):
+                self._restored = self._module(self._given)
 
     def __call__(self, batch: FloatNCHW) -> FloatNCHW:
         np.copyto(self._staged.numpy(), batch)
         self._torch.cuda.current_stream().wait_event(self._done)
         self._given.copy_(self._staged, non_blocking=True)
-        self._graph.replay()
+        self._pass()
         restored: FloatNCHW = self._restored.contiguous().cpu().numpy()  # waits for the stream, so the staging is free again
         return restored
 
@@ -181,7 +205,7 @@ class Replay:
         stream = self._torch.cuda.current_stream()
         stream.wait_event(self._done)
         self._given.copy_(given, non_blocking=True)
-        self._graph.replay()
+        self._pass()
         restored.copy_(self._restored, non_blocking=True)
         self._done.record(stream)
 

@@ -28,6 +28,7 @@ from restore_sdk.cuda.memory import (
     out_of_memory,
     own,
 )
+from restore_sdk.cuda.torch_switches import CAPTURING
 from restore_sdk.errors import BackendError
 from restore_sdk.extras import require
 
@@ -204,7 +205,7 @@ class CudaCoreStream(Resource):
             self.vendor.sync()
 
     def capture(self, work: Callable[[], None]) -> CudaCoreGraph:
-        with self._device.current("capturing a CUDA graph"):
+        with CAPTURING, self._device.current("capturing a CUDA graph"):  # who waits for the device keeps away
             builder = self.vendor.create_graph_builder()
             try:
                 builder.begin_building("thread_local")  # other threads may allocate meanwhile

@@ -1,22 +1,25 @@
 """Kernels and memory of one GPU in the order of streams that belong to others, given by their raw handles.
 
-Nothing here waits for the device, except the release of memory that a stream unknown to us may still be reading.
+Nothing here waits for the device, except the release of memory that a stream unknown to us may still be reading. CUDA forbids
+that wait while a graph is captured, and it would end the capture: such memory is given back later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk.cuda.cuda_core import CudaCoreDevice
 from restore_sdk.cuda.memory import Resource
+from restore_sdk.cuda.torch_switches import CAPTURING
 from restore_sdk.errors import BackendError
 
 LEGACY = 1  # the handle of the legacy default stream, also where 0 stands for it
@@ -62,6 +65,10 @@ class Launcher(Protocol):
 
     def wait(self, stream: int) -> None:
         """Wait for what is queued on `stream`."""
+        ...
+
+    def mark(self, stream: int) -> Callable[[], None]:
+        """What waits for all that is queued on `stream` by now, whatever becomes of the stream."""
         ...
 
     def read(self, pointer: int, into: NDArray[Any], stream: int) -> None:
@@ -131,6 +138,9 @@ class CudaLauncher:
         with device.current(action):
             device.call(action, device.driver.cuStreamSynchronize(stream))
 
+    def mark(self, stream: int) -> Callable[[], None]:
+        return _Mark(self._device, stream).wait
+
     def read(self, pointer: int, into: NDArray[Any], stream: int) -> None:
         device, action = self._device, "copying from the GPU"
         with device.current(action):
@@ -157,15 +167,42 @@ class CudaLauncher:
             return self._kernels[name]
 
 
+class _Mark:
+    """An event on someone's stream."""
+
+    def __init__(self, device: CudaCoreDevice, stream: int) -> None:
+        self._device, action = device, "marking a stream"
+        with device.current(action):
+            self._event = device.call(action, device.driver.cuEventCreate(device.driver.CUevent_flags.CU_EVENT_BLOCKING_SYNC))
+            device.call(action, device.driver.cuEventRecord(self._event, stream))
+
+    def wait(self) -> None:
+        action = "work queued on the GPU"
+        with self._device.current(action):
+            self._device.call(action, self._device.driver.cuEventSynchronize(self._event))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_event"):
+            with suppress(BackendError), self._device.current("destroying an event"):
+                self._device.driver.cuEventDestroy(self._event)
+
+
+_Unfreed: TypeAlias = tuple[Launcher, int, int, object]  # and pointer, stream, the stream's owner
+_LATE: deque[_Unfreed] = deque()  # memory that could not be waited for yet
+
+
 class DeviceMemory(Resource):
     """Memory in the order of one stream: allocated, used and freed there.
 
     Others may be let in: a stream told to us by follow(), or, after expose(), any. Since work of theirs cannot be seen, the
-    memory is then given back after the whole device has been waited for.
+    memory is then given back after the whole device has been waited for; where that cannot be, with the next such memory, or
+    before the next is taken. `owner`: of the stream, which must not go before.
     """
 
-    def __init__(self, launcher: Launcher, nbytes: int, stream: int) -> None:
-        self._launcher, self._stream, self._exposed = launcher, stream, False
+    def __init__(self, launcher: Launcher, nbytes: int, stream: int, owner: object = None) -> None:
+        with suppress(BackendError):  # which this work has no part in
+            free_late()
+        self._launcher, self._stream, self._owner, self._exposed = launcher, stream, owner, False
         self.pointer = launcher.allocate(nbytes, stream)
 
     def follow(self, stream: int) -> None:
@@ -180,15 +217,32 @@ class DeviceMemory(Resource):
 
     def close(self) -> None:
         pointer, self.pointer = self.pointer, 0
-        if pointer:
-            if self._exposed:
-                self._launcher.synchronize()
+        if pointer and self._exposed:
+            _LATE.append((self._launcher, pointer, self._stream, self._owner))
+            free_late()
+        elif pointer:
             self._launcher.free(pointer, self._stream)
 
     def __del__(self) -> None:
         if getattr(self, "pointer", 0):
             with suppress(BackendError):  # when the process ends, the driver may be gone first
                 self.close()
+
+
+def free_late() -> None:
+    """Give back what is exposed and closed, unless a graph is being captured. Raises BackendError where the device has failed."""
+    if _LATE and CAPTURING.acquire(blocking=False):
+        try:
+            while _LATE:
+                launcher, pointer, stream, _ = unfreed = _LATE.popleft()
+                try:
+                    launcher.synchronize()
+                except BackendError:
+                    _LATE.append(unfreed)
+                    raise
+                launcher.free(pointer, stream)
+        finally:
+            CAPTURING.release()
 
 
 def compile_kernels(core: Any, architecture: str) -> Any:

@@ -100,7 +100,7 @@ class NumpyDevice(Resource):
     def count(self, kind: str, change: int, nbytes: int = 0) -> None:
         """Account for something opened (+1) or closed (-1) and its device memory. Raises DeviceMemoryError."""
         with self._lock:
-            if self.used + nbytes > self.total:
+            if nbytes > 0 and self.used + nbytes > self.total:
                 raise out_of_memory(nbytes, self.total - self.used)
             self.live[kind] += change
             self.used += nbytes

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from restore_sdk.errors import BackendError
 
-CAPTURING = Lock()  # PyTorch allows one capture of a CUDA graph at a time in a process
+CAPTURING = Lock()  # of a CUDA graph: PyTorch allows one at a time in a process, and all end if someone waits for the device
 
 
 class Switch(NamedTuple):

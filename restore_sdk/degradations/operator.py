@@ -42,8 +42,10 @@ class Operator(ABC):
         return True
 
     def sample_theta(self, batch: Tensor, rng: torch.Generator) -> Theta:
-        """Draw the parameters for each image of `batch`: its shape and device count, its values do not."""
-        return Theta(check_batch(batch), self._draw(check_batch(batch), batch.device, rng))
+        """Draw the parameters for each image of `batch`: its shape counts, its values do not. They are computed on the device of
+        `rng`, since another one would round them otherwise, and moved to that of `batch`."""
+        shape = check_batch(batch)
+        return Theta(shape, self._draw(shape, rng.device, rng)).to(batch.device)
 
     def apply(self, x: Tensor, theta: Theta) -> Tensor:
         """F(x; theta), without noise; differentiable in x unless `differentiable` is False."""

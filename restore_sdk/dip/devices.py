@@ -16,7 +16,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
-_OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|unable to find an engine to execute", re.IGNORECASE
+)
 
 
 def dip_device(name: str, precision: Precision) -> torch.device:

@@ -41,14 +41,16 @@ class DeviceImage:
     Raises ImageShapeError for a colour image and a network of one channel.
     """
 
-    def __init__(self, view: DeviceView, layout: Layout, spec: ModelSpec, launcher: Launcher, *, clip: bool = True) -> None:
+    def __init__(
+        self, view: DeviceView, layout: Layout, spec: ModelSpec, launcher: Launcher, *, clip: bool = True, owner: object = None
+    ) -> None:
         check_channels(layout, spec.channels)
         self._view, self._layout, self._spec, self.launcher = view, layout, spec, launcher
         self._limits = _limits(layout, clip)
         self._kind = KINDS[view.dtype.str]
         self._format = _integers(1 if layout.is_gray else 3, layout.order == "bgr", self._kind)
         shape = layout.scaled_shape(spec.scale)
-        memory = DeviceMemory(launcher, int(np.prod(shape)) * layout.dtype.itemsize, view.stream)
+        memory = DeviceMemory(launcher, int(np.prod(shape)) * layout.dtype.itemsize, view.stream, owner)
         self.result = DeviceArray(memory, shape, layout.dtype, launcher, view.stream)
 
     def tile_bytes(self, height: int, width: int) -> tuple[int, int]:

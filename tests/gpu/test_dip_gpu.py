@@ -60,8 +60,10 @@ def test_the_step_of_every_task_is_captured(task: DipTask) -> None:
 
 
 def test_first_iterations_are_those_of_the_cpu() -> None:
-    here, there = (fit(device, max_iterations=1, stopping="none").fits[0].trajectory[0].loss for device in ("cuda", "cpu"))
-    assert here == pytest.approx(there, rel=0.02)  # the noise on the input is drawn on the device
+    """Without noise on the input, which is drawn on the device."""
+    options: dict[str, object] = {"max_iterations": 1, "stopping": "none", "input_noise": 0.0}
+    here, there = (fit(device, **options).fits[0].trajectory[0].loss for device in ("cuda", "cpu"))
+    assert here == pytest.approx(there, rel=2e-3)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

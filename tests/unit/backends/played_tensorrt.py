@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import json
+import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any
@@ -70,12 +70,16 @@ class PlayedDevice(NumpyDevice):
         self.wait(stream)
         array(pointer, source.shape)[...] = source
 
-    def synchronize(self) -> None:
-        """Wait for everything."""
-        self.waits += 1
-        for stream in [*self.streams.values()]:
-            with suppress(RuntimeError):  # it is closed
-                stream.synchronize()
+    def mark(self, stream: int) -> Callable[[], None]:
+        event = self.event()
+        self.streams[stream].record(event)
+
+        def finished() -> None:
+            self.waits += 1
+            event.synchronize()
+
+        weakref.finalize(finished, event.close)
+        return finished
 
 
 class Severity(IntEnum):

@@ -105,13 +105,32 @@ def test_a_callers_batch_that_does_not_fit_at_all(open_played: Open, gpu: Played
 def test_a_pass_that_failed_gives_its_memory_back_too(open_played: Open, gpu: PlayedDevice, played: PlayedTensorRT) -> None:
     """It is told by the caller's stream and not by the batch that needs the memory."""
     backend = open_played(contexts=1)
-    caller = Caller(backend, gpu)
-    caller.infer(noise(1, 3, 64, 64))
 
     def broken() -> None:
         raise BackendError("an earlier pass failed")
 
-    gpu.synchronize = broken  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "mark", lambda _stream: broken)
+        Caller(backend, gpu).infer(noise(1, 3, 64, 64))
     gpu.total = gpu.used + TILE // 2
     assert backend.infer(noise(1, 3, 64, 64)).shape == (1, 3, 64, 64)
-    del gpu.synchronize  # type: ignore[method-assign]
+
+
+def test_a_pass_is_not_over_because_waiting_for_it_failed(open_played: Open, gpu: PlayedDevice) -> None:
+    """Its scratch memory may still be in use, so whoever comes next waits again."""
+    backend = open_played(contexts=1)
+    asked: list[str] = []
+
+    def waited() -> None:
+        asked.append("wait")
+        if len(asked) == 1:
+            raise BackendError("somebody captures a graph")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "mark", lambda _stream: waited)
+        Caller(backend, gpu).infer(noise(1, 3, 32, 32))
+    other = Caller(backend, gpu)
+    with pytest.raises(BackendError, match="captures"):
+        other.infer(noise(1, 3, 32, 32))
+    assert np.isfinite(other.infer(noise(1, 3, 32, 32))).all()
+    assert asked == ["wait", "wait"]

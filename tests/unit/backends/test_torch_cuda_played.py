@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from restore_sdk.backends.base import DeviceBackend, PipelinedBackend
 from restore_sdk.backends.torch_cuda import GRAPHS, CudaProgram, CudaProgramBackend
 from restore_sdk.backends.torch_program import VENDOR, open_torch_program
 from restore_sdk.cuda.torch_device import TorchDevice
-from restore_sdk.errors import BackendError, DeviceMemoryError, OptionsError, RestorerClosedError
+from restore_sdk.errors import BackendError, DeviceMemoryError, OptionsError, RestorerClosedError, RestoreWarning
 from restore_sdk.spec import ModelSpec
 
 SPEC = ModelSpec(name="any", method="self_supervised", task="denoise", size_multiple=2)
@@ -148,6 +149,32 @@ def test_out_of_memory_hidden_by_the_end_of_a_capture(played: Any) -> None:
     broken = CudaProgramBackend(CudaProgram(played, hidden, "cuda:0"), SPEC, {}, VENDOR)
     with pytest.raises(DeviceMemoryError):
         broken.infer(noise(1, 3, 8, 6))
+
+
+def test_a_pass_that_cannot_be_captured_runs_without(played: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where another thread waits for the device meanwhile."""
+
+    @contextmanager
+    def refused(*_graph: Any, **_options: Any) -> Iterator[None]:
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(played.cuda, "graph", refused)
+    program, batch = CudaProgram(played, played.cuda.module, "cuda:0"), noise(1, 3, 8, 8)
+    with pytest.warns(RestoreWarning, match="previous error during capture; batches of 1 x 3 x 8 x 8 run without"):
+        first = program.run(batch)
+    want = blur(torch.from_numpy(batch)).numpy()
+    np.testing.assert_array_equal(first, want)
+    np.testing.assert_array_equal(program.run(batch * 0.5), blur(torch.from_numpy(batch * np.float32(0.5))).numpy())
+
+
+def test_no_convolution_found_is_a_lack_of_memory(played: Any) -> None:
+    def refused(_given: Any) -> Any:
+        raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+    with pytest.raises(DeviceMemoryError) as caught:
+        CudaProgram(played, refused, "cuda:0").run(noise(1, 3, 8, 8))
+    assert "unable to find an engine" in str(caught.value.__cause__)
 
 
 def test_other_errors_are_no_lack_of_memory(played: Any) -> None:

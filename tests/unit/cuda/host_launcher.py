@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -106,6 +106,10 @@ class HostLauncher:
 
     def synchronize(self) -> None:
         self.events.append(("synchronize",))
+
+    def mark(self, stream: int) -> Callable[[], None]:
+        self.events.append(("mark", stream))
+        return lambda: self.events.append(("finished", stream))
 
     def device_of(self, _pointer: int) -> int:
         return 0

@@ -16,7 +16,14 @@ from restore_sdk.errors import BackendError
 
 DRIVER = (
     *("cuMemAllocAsync", "cuMemFreeAsync", "cuEventCreate", "cuEventRecord", "cuStreamWaitEvent", "cuEventDestroy"),
-    *("cuCtxSynchronize", "cuStreamSynchronize", "cuMemcpyDtoHAsync", "cuMemcpyHtoDAsync", "cuPointerGetAttribute"),
+    *(
+        "cuEventSynchronize",
+        "cuCtxSynchronize",
+        "cuStreamSynchronize",
+        "cuMemcpyDtoHAsync",
+        "cuMemcpyHtoDAsync",
+        "cuPointerGetAttribute",
+    ),
 )
 
 
@@ -28,7 +35,7 @@ class Recorder:
         self.calls: list[tuple[object, ...]] = []
         self.fails, self.depth = "", 0
         functions = {name: self._recording(name) for name in DRIVER}
-        flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING="no timing")
+        flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING="no timing", CU_EVENT_BLOCKING_SYNC="asleep")
         attributes = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL="ordinal")
         self.driver = SimpleNamespace(CUevent_flags=flags, CUpointer_attribute=attributes, **functions)
         self.core = SimpleNamespace(
@@ -105,6 +112,15 @@ def test_one_stream_after_another(launcher: CudaLauncher) -> None:
         ("cuStreamWaitEvent", 5, 42, 0),
         ("cuEventDestroy", 42),
     ]
+
+
+def test_a_mark_waits_for_its_event_and_destroys_it(launcher: CudaLauncher) -> None:
+    wait = launcher.mark(6)
+    assert calls(launcher) == [("cuEventCreate", "asleep"), ("cuEventRecord", 42, 6)]
+    wait()
+    assert calls(launcher)[2:] == [("cuEventSynchronize", 42)]
+    del wait
+    assert calls(launcher)[3:] == [("cuEventDestroy", 42)]
 
 
 def test_an_event_is_destroyed_whatever_fails(launcher: CudaLauncher) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from host_launcher import HostLauncher, NoKernels
 
 from restore_sdk.cuda.arrays import DeviceArray
-from restore_sdk.cuda.launching import DeviceMemory
+from restore_sdk.cuda.launching import DeviceMemory, free_late
+from restore_sdk.cuda.torch_switches import CAPTURING
 from restore_sdk.errors import BackendError
 
 STREAM = 7
@@ -110,6 +112,50 @@ def test_streams_of_consumers_wait_and_are_waited_for(launcher: HostLauncher) ->
         array.close()
         waits = [] if stream == STREAM else [("synchronize",)]
         assert launcher.events[1:] == [*ordered, *waits, ("free", 120, STREAM)]
+
+
+def test_exposed_memory_is_not_waited_for_while_a_graph_is_captured(launcher: HostLauncher) -> None:
+    """CUDA forbids it, and it would end the capture."""
+    array = result(launcher)
+    assert array.__cuda_array_interface__
+    with CAPTURING:
+        array.close()
+        assert len(launcher.buffers) == 1
+    free_late()
+    assert launcher.events[-2:] == [("synchronize",), ("free", 120, STREAM)]
+    free_late()
+    assert launcher.events[-1] == ("free", 120, STREAM)
+
+
+def test_memory_that_could_not_be_waited_for_is_not_lost(launcher: HostLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def captured() -> None:
+        raise BackendError("somebody captures a graph")
+
+    array = result(launcher)
+    assert array.__cuda_array_interface__
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher, "synchronize", captured)
+        with pytest.raises(BackendError, match="captures"):
+            array.close()
+        other = result(launcher)  # has no part in it
+    other.close()
+    assert len(launcher.buffers) == 1
+    result(launcher).close()
+    assert launcher.buffers == {}
+
+
+def test_the_owner_of_a_stream_lives_as_long_as_the_memory(launcher: HostLauncher) -> None:
+    stream = type("Stream", (), {})()
+    gone = weakref.ref(stream)
+    memory = DeviceMemory(launcher, 8, STREAM, stream)
+    del stream
+    memory.expose()
+    with CAPTURING:
+        memory.close()
+        del memory
+        assert gone() is not None
+    free_late()
+    assert gone() is None
 
 
 def test_a_result_by_cuda_array_interface(launcher: HostLauncher) -> None:
