@@ -78,10 +78,10 @@ def _at_least(least: int, text: str) -> int:
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
-    """End the process with main's exit code; a model or image that cannot be used is one line on stderr and code 2."""
+    """End the process with main's exit code; a model, image or folder that cannot be used is one line on stderr and code 2."""
     try:
         raise SystemExit(main())
-    except RestoreError as exc:
+    except (RestoreError, OSError) as exc:
         print(exc, file=sys.stderr)
         raise SystemExit(2) from exc
 

@@ -40,6 +40,7 @@ WIDTHS, PRECISIONS = get_args(Width), get_args(Precision)
 SECONDS_BETWEEN_LINES = 30.0
 LEAST_SIDE = 32  # pixels
 LEDGER, STRIPS = Path("out/benchmarks/dip.jsonl"), Path("out/benchmarks/dip")
+Measured = tuple[list[Row], FloatPixels | None]
 Work = tuple[Case, int, str, str]  # case, seed, method, width and precision of ours as way_of() has them
 
 
@@ -67,26 +68,31 @@ def settings_of(method: str, way: str, arguments: argparse.Namespace) -> str:
 
 
 def read_rows(path: Path) -> list[tuple[str, str, Row]]:
-    """(method asked for, its settings, row) of every line; a last line that was cut off is left out."""
+    """(method asked for, its settings, row) of every line; what is no such line, as a last one that was cut off, is left out."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
             kept = json.loads(line)
-        except ValueError:
+            found.append((kept["work"], kept["asked"], Row(**kept["row"])))
+        except (ValueError, KeyError, TypeError):
             continue
-        found.append((kept["work"], kept["asked"], Row(**kept["row"])))
     return found
 
 
 def keep_rows(path: Path, method: str, asked: str, rows: Sequence[Row], commit: str) -> None:
     """Append the rows of one piece of work in one write, as measured at `commit`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = [dataclasses.asdict(dataclasses.replace(row, commit=commit)) for row in rows]
     lines = [json.dumps({"work": method, "asked": asked, "row": row}) + "\n" for row in kept]
     with path.open("a", encoding="utf-8") as file:
-        file.write("".join(lines))
+        file.write("".join(["" if _ends_whole(path) else "\n", *lines]))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether what comes next begins on a line of its own."""
+    content = path.read_bytes()
+    return not content or content.endswith(b"\n")
 
 
 def measure(work: Sequence[Work], arguments: argparse.Namespace) -> None:
@@ -100,26 +106,27 @@ def measure(work: Sequence[Work], arguments: argparse.Namespace) -> None:
     for number, (case, seed, method, way, asked) in enumerate(chosen, 1):
         title = f"[{number}/{len(chosen)}] {case.name}, seed {seed}, {method} {way}"
         print(title, flush=True)
-        rows = run_one(open_trial(case, arguments.data, arguments.size, seed), seed, (method, way), arguments)
+        trial = open_trial(case, arguments.data, arguments.size, seed)
+        rows, result = run_one(trial, seed, (method, way), arguments)
         keep_rows(arguments.ledger, method, asked, rows, commit)
+        if result is not None:
+            draw(arguments.strips / f"{case.name}-{trial.clean.shape[0]}-{way.replace(' ', '-')}-{seed}.png", trial, result)
         for row in rows:
             print(f"  {row.method}: {row.psnr:.2f} dB, {row.iterations} iterations, {row.seconds:.1f} s {row.stop}", flush=True)
 
 
-def run_one(trial: Trial, seed: int, method_and_way: tuple[str, str], arguments: argparse.Namespace) -> list[Row]:
-    """The rows of one method, and of one width and precision of ours."""
+def run_one(trial: Trial, seed: int, method_and_way: tuple[str, str], arguments: argparse.Namespace) -> Measured:
+    """The rows of one method, and of one width and precision of ours, and what ours made."""
     method, way = method_and_way
     if method == "opencv":
-        return run_opencv(trial, seed)
+        return run_opencv(trial, seed), None
     options = DipOptions(stopping=arguments.stopping, seed=seed, max_iterations=arguments.max_iterations)
     if method == "ours":
         how = {"device": arguments.device, "every": arguments.every, "beyond": arguments.beyond}
         width, _, precision = way.partition(" ")
         options = dataclasses.replace(options, width=cast(Width, width), precision=cast(Precision, precision or "fp32"))
-        rows, result = run_ours(trial, options, **how, on_progress=spoken())
-        draw(arguments.strips / f"{trial.case.name}-{trial.clean.shape[0]}-{way.replace(' ', '-')}-{seed}.png", trial, result)
-        return rows
-    return run_peer(trial, options, arguments.peer_iterations, arguments.every)
+        return run_ours(trial, options, **how, on_progress=spoken())
+    return run_peer(trial, options, arguments.peer_iterations, arguments.every), None
 
 
 def draw(path: Path, trial: Trial, result: FloatPixels) -> None:
@@ -152,6 +159,11 @@ def kept_rows(work: Sequence[Work], arguments: argparse.Namespace) -> list[Row]:
     return [dataclasses.replace(row, case=name) for name, measured in stands_for.items() for row in rows if row.case == measured]
 
 
+def names(text: str) -> list[str]:
+    """Comma-separated, each once, for argparse."""
+    return list(dict.fromkeys(text.split(",")))
+
+
 def side(text: str) -> int:
     """0, or at least LEAST_SIDE, for argparse."""
     value = int(text)
@@ -165,19 +177,19 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     options = parser(__doc__.partition("\n")[0] if __doc__ else None)
     add = options.add_argument
     add("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="folder of the test sets")
-    add("--cases", type=lambda text: text.split(","), default=list(CASES), help=f"comma-separated, of: {','.join(CASES)}")
-    add("--methods", type=lambda text: text.split(","), default=list(METHODS), help=f"comma-separated, of: {','.join(METHODS)}")
+    add("--cases", type=names, default=list(CASES), help=f"comma-separated, of: {','.join(CASES)}")
+    add("--methods", type=names, default=list(METHODS), help=f"comma-separated, of: {','.join(METHODS)}")
     add("--seeds", type=positive, default=3, help="how many, from 0")
     add("--size", type=side, default=256, help="side of the centre that is cut out, pixels; 0: the whole image")
     add(
         "--width",
-        type=lambda text: text.split(","),
+        type=names,
         default=["balanced"],
         help=f"of ours, comma-separated, of: {','.join(WIDTHS)}",
     )
     add(
         "--precision",
-        type=lambda text: text.split(","),
+        type=names,
         default=["fp32"],
         help=f"of ours, comma-separated, of: {','.join(PRECISIONS)}; all but fp32 on a GPU only",
     )
@@ -209,17 +221,21 @@ def main(words: Sequence[str] | None = None) -> int:
     known = (arguments.cases, CASES), (arguments.methods, METHODS), (arguments.width, WIDTHS), (arguments.precision, PRECISIONS)
     unknown = [name for names, choices in known for name in names if name not in choices]
     if unknown:
-        print(f"unknown: {', '.join(unknown)}; --help lists what there is", file=sys.stderr)
+        print(f"unknown: {', '.join(map(repr, unknown))}; --help lists what there is", file=sys.stderr)
         return 2
-    for precision in arguments.precision:
-        dip_device(arguments.device, precision)  # refused now, not after hours of other fits
+    if "ours" in arguments.methods:  # refused now, not after hours of other fits
+        for precision in arguments.precision:
+            dip_device(arguments.device, precision)
+        DipOptions(stopping=arguments.stopping, max_iterations=arguments.max_iterations)
+    for folder in (arguments.ledger.parent, arguments.strips):
+        folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     work = work_of(arguments)
     with freed_memory_kept():  # as the command does
         measure(work, arguments)
     rows, findings = kept_rows(work, arguments), Findings()
     if not rows:
-        print("no test images, so nothing was measured: pass --data DIR")
+        print("nothing is kept of these yet" if work else "no test images, so nothing was measured: pass --data DIR")
         return 0
     wide_console().print(table_of(fit_rows(shown(rows), arguments.size)))
     add_figures(rows, findings)

@@ -16,7 +16,9 @@ from restore_sdk.errors import ImageReadError
 from restore_sdk.image.files import read_image
 
 SIGMAS = (0, 25, 50)  # of the noise added, in 1/255; image k gets SIGMAS[k % 3]
+LOST = (0.5, 0.9, 0.95)  # shares of the pixels, for networks that fill them in; image k loses LOST[k % 3]
 MOST_IMAGES = 6
+LOSSES = "50, 90 and 95 % of the pixels lost"
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 
 
@@ -26,6 +28,13 @@ class Calibration:
 
     images: tuple[FloatNCHW, ...]
     origin: str
+
+    def seen_by(self, fill: float | None) -> Calibration:
+        """As a network whose lost pixels hold `fill` is given them; others (None) see them as they are."""
+        if fill is None:
+            return self
+        lossy = tuple(with_losses(image, fill, number) for number, image in enumerate(self.images))
+        return Calibration(lossy, f"{self.origin}, {LOSSES}")
 
 
 def calibration(folder: Path | None, channels: int, side: int) -> Calibration:
@@ -70,6 +79,12 @@ def texture(channels: int, height: int, width: int, *, sigma: float, seed: int) 
 def noisy(planes: NDArray[np.float64], sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
     """`planes` and white Gaussian noise of `sigma` / 255; not clipped."""
     return planes + random.standard_normal(planes.shape) * (sigma / 255)
+
+
+def with_losses(batch: FloatNCHW, fill: float, number: int) -> FloatNCHW:
+    """Image `number`, whose pixels hold `fill` in all channels where they are lost, at random places."""
+    lost = np.random.default_rng(number).random(batch.shape[2:]) < LOST[number % len(LOST)]
+    return np.asarray(np.where(lost, np.float32(fill), batch), np.float32)
 
 
 def photographs(folder: Path) -> Iterator[NDArray[Any]]:

@@ -30,6 +30,11 @@ class Checkpoint:
     scale: int
     size_multiple: int
 
+    @property
+    def fill(self) -> float | None:
+        """What lost pixels hold, for a network that looks for them to fill them in; None for others."""
+        return getattr(self.network, "fill", None)
+
     def infer(self, batch: FloatNCHW, /) -> FloatNCHW:
         """(N, C, H, W) float32 in and, `scale` times as large, out; PyTorch on the CPU."""
         torch = require("torch", "export")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration import SIGMAS, no_image, noisy, photographs, texture, with_noise
+from export.calibration import LOSSES, SIGMAS, no_image, noisy, photographs, texture, with_losses, with_noise
 from export.verify import Shape, shapes
 from restore_sdk.backends.base import FloatNCHW
 
@@ -36,11 +36,11 @@ class GateImages:
     origin: str
 
 
-def gate_images(folder: Path | None, channels: int, size_multiple: int) -> GateImages:
+def gate_images(folder: Path | None, channels: int, size_multiple: int, fill: float | None = None) -> GateImages:
     """Three images, with noise of sigma 0, 25 and 50, at three shapes each; all white, white with noise beyond 1, all black.
 
     The images are those of `folder`; of the repository's examples if it is None; textures where there are neither. A small
-    image is mirrored up to the shape. Raises ExportError if `folder` holds no readable image.
+    image is mirrored up to the shape. A network whose lost pixels hold `fill` is given the three also with such. Raises ExportError if `folder` holds no readable image.
     """
     sizes = shapes(channels, size_multiple)
     pictures, origin = _pictures(folder)
@@ -49,7 +49,13 @@ def gate_images(folder: Path | None, channels: int, size_multiple: int) -> GateI
         for name in TRIED
         for number, batch in _real(pictures, sizes[name])
     ]
-    return GateImages((*_extremes(sizes["odd"]), *tried), origin)
+    if fill is None:
+        return GateImages((*_extremes(sizes["odd"]), *tried), origin)
+    lossy = [
+        GateImage(f"{image.label}, pixels lost", with_losses(image.batch, fill, number), image.is_large)
+        for number, image in enumerate(tried)
+    ]
+    return GateImages((*_extremes(sizes["odd"]), *tried, *lossy), f"{origin}, whole and with {LOSSES}")
 
 
 def _pictures(folder: Path | None) -> tuple[list[NDArray[Any]], str]:

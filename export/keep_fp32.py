@@ -45,7 +45,7 @@ def in_half(
 ) -> tuple[nn.Module, Gate]:
     """The network in FP16, float32 in and out, and the gate that it passed on the images of a folder (None: the examples).
     `always` are kept whatever is chosen. Raises HalfPrecisionError, OptionsError and ExportError."""
-    tried = gate_images(images, loaded.channels, loaded.size_multiple)
+    tried = gate_images(images, loaded.channels, loaded.size_multiple, loaded.fill)
     gate = choose_kept(measured(loaded.network, tried), choice, always)
     return half_wrapped(loaded.network, gate.keep), gate
 

@@ -160,7 +160,7 @@ def _measured(loaded: Checkpoint, content: bytes, promised: ModelSpec, options: 
         announce("receptive field")
         radius, measured = _radius(loaded, backend, options)
         announce("tiles")
-        images = calibration(options.calibration, loaded.channels, calibration_side(radius, multiple))
+        images = calibration(options.calibration, loaded.channels, calibration_side(radius, multiple)).seen_by(loaded.fill)
         counted = counting(backend, options.on_run)
         tile_error = None if radius is None else _tile_error(loaded, counted, images, radius)
         fast = find_fast_halo(counted, images, radius, multiple)

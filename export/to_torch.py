@@ -172,7 +172,7 @@ def _tile_error(backend: Backend, loaded: Checkpoint, options: ExportOptions) ->
     radius, multiple = backend.spec.receptive_radius, loaded.size_multiple
     if radius is None:
         return None
-    images = calibration(options.calibration, loaded.channels, calibration_side(radius, multiple))
+    images = calibration(options.calibration, loaded.channels, calibration_side(radius, multiple)).seen_by(loaded.fill)
     return check_exact_tiles(backend, images, radius, multiple)
 
 

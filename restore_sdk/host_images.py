@@ -25,7 +25,7 @@ from restore_sdk.tiling.choice import Planner
 from restore_sdk.tiling.pipelined import walk_many
 from restore_sdk.tiling.plan import Span, TilePlan
 from restore_sdk.tiling.recovery import FULL, Recovery, replanner
-from restore_sdk.tiling.walk import FLOAT32, check_output, walk
+from restore_sdk.tiling.walk import FLOAT32, check_float32, check_output, walk
 
 Image: TypeAlias = NDArray[Any]
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
@@ -203,7 +203,7 @@ def in_range(infer: Infer, value_range: tuple[float, float]) -> Infer:
     if value_range == UNIT:
         return infer
     least, width = np.float32(value_range[0]), np.float32(value_range[1] - value_range[0])
-    return lambda batch: (infer(batch * width + least) - least) / width
+    return lambda batch: _in_units(infer(batch * width + least), least, width)
 
 
 def many_in_range(infer_many: InferMany, value_range: tuple[float, float]) -> InferMany:
@@ -211,7 +211,12 @@ def many_in_range(infer_many: InferMany, value_range: tuple[float, float]) -> In
     if value_range == UNIT:
         return infer_many
     least, width = np.float32(value_range[0]), np.float32(value_range[1] - value_range[0])
-    return lambda batches: ((restored - least) / width for restored in infer_many(batch * width + least for batch in batches))
+    return lambda batches: (_in_units(made, least, width) for made in infer_many(batch * width + least for batch in batches))
+
+
+def _in_units(output: FloatNCHW, least: np.float32, width: np.float32) -> FloatNCHW:
+    check_float32(output)
+    return (output - least) / width
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:

@@ -245,10 +245,9 @@ def _check(work: Work, settings: Settings, flags: DipFlags) -> None:
             raise UsageError(f"{name} belongs to one input, got {count}; run it once for each input")
     if settings.compare is not None:
         raise UsageError("--compare does not go with -m dip-...; pass --trace, which shows more")
-    given = [os.path.realpath(path) for path in (flags.mask, flags.kernel) if path is not None]
-    if any(os.path.realpath(job.target) in given for job in work.jobs):
-        raise UsageError("--out is the file of --mask or --kernel; name another")
+    flags.check_target(*(job.target for job in work.jobs))
     if flags.trace is not None:
-        files = [*map(Path, given), *(file for job in work.jobs for file in (job.source, job.target))]
+        given = [Path(path) for path in (flags.mask, flags.kernel) if path is not None]
+        files = [*given, *(file for job in work.jobs for file in (job.source, job.target))]
         check_picture("--trace", flags.trace, files, overwrite=settings.overwrite)
         check_target(flags.trace, overwrite=settings.overwrite)

@@ -149,6 +149,12 @@ class DipFlags:
     def _stops_at_noise(self) -> bool:
         return self.stopping is StoppingChoice.DISCREPANCY
 
+    def check_target(self, *targets: str | Path) -> None:
+        """Raise UsageError for a target that is the file of --mask or --kernel."""
+        given = [os.path.realpath(path) for path in (self.mask, self.kernel) if path is not None]
+        if any(os.path.realpath(target) in given for target in targets):
+            raise UsageError("--out is the file of --mask or --kernel; name another")
+
     def check_unused(self, model: str) -> None:
         """Raise UsageError if a flag was used with a model that does not look at it."""
         if self.given():

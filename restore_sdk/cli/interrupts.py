@@ -42,9 +42,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_soon() -> None:
-    again = threading.Timer(_AGAIN, signal.raise_signal, (signal.SIGINT,))
+    again = threading.Timer(_AGAIN, _send)
     again.daemon = True
     again.start()
+
+
+def _send() -> None:
+    """To the main thread, so that a call that it waits in is broken off. Windows has no such way: there the call ends first."""
+    main = threading.main_thread().ident
+    if sys.platform == "win32" or main is None:
+        signal.raise_signal(signal.SIGINT)
+    else:
+        signal.pthread_kill(main, signal.SIGINT)
 
 
 def _not_losing_interrupts(usual: Callable[[Any], object]) -> Callable[[Any], None]:

@@ -84,6 +84,8 @@ def video(
         refuse_empty(source, out, remedy="name a file, or - for the standard stream")
         if out == PIPE and as_json:
             raise UsageError("--json and -o - both write to stdout; write into a file, or leave --json out")
+        if out != PIPE:
+            flags.check_target(out)
         if out != PIPE and not overwrite:
             refuse_existing(out)
         options = VideoOptions(

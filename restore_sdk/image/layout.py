@@ -139,7 +139,7 @@ def write_tile(
     height, width = target.shape[:2]
     planes = tile[0, :, :height, :width]
     if planes.shape != (3, height, width):
-        _check_tile(planes, layout, target)
+        _check_tile(planes, tile.shape, layout, target)
     if layout.is_gray:
         target = target.reshape(height, width, 1)
         planes = _mean(planes) if len(planes) == 3 else planes
@@ -165,10 +165,10 @@ def wrong_planes(got: tuple[int, ...], want: str, size: tuple[int, ...]) -> Back
     return BackendError(f"the network returned {got}, expected {wanted}; check channels and scale in its spec")
 
 
-def _check_tile(planes: NDArray[np.float32], layout: Layout, target: NDArray[Any]) -> None:
+def _check_tile(planes: NDArray[np.float32], got: tuple[int, ...], layout: Layout, target: NDArray[Any]) -> None:
     channels = (1, 3) if layout.is_gray else (3,)
     if len(planes) not in channels or planes.shape[1:] != target.shape[:2]:
-        raise wrong_planes(planes.shape, f"{' or '.join(map(str, channels))} planes of at least", target.shape)
+        raise wrong_planes(got, f"{' or '.join(map(str, channels))} planes of at least", target.shape)
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:

@@ -89,12 +89,18 @@ def _infer_group(
 
 def check_output(output: FloatNCHW, count: int, height: int, width: int) -> None:
     """Raise BackendError unless `output` is a float32 array of (count, C, height, width)."""
+    check_float32(output)
+    got = output.shape
+    if len(got) != 4 or (got[0], got[2], got[3]) != (count, height, width):
+        want = f"({count}, C, {height}, {width})"
+        raise BackendError(f"the network returned {got}, expected {want}; check size_multiple and scale in its spec")
+
+
+def check_float32(output: FloatNCHW) -> None:
+    """Raise BackendError unless `output` is an array of float32."""
     if not isinstance(output, np.ndarray) or output.dtype != FLOAT32:
         kind = f"{output.dtype}" if isinstance(output, np.ndarray) else type(output).__name__
         raise BackendError(f"the network returned {kind}, expected a numpy array of float32; convert it in the backend")
-    got, want = output.shape, (count, height, width)
-    if len(got) != 4 or (got[0], got[2], got[3]) != want:
-        raise BackendError(f"the network returned {got}, expected (N, H, W) = {want}; check size_multiple and scale in its spec")
 
 
 def cropped(output: FloatNCHW, row: Span, column: Span, scale: int) -> FloatNCHW:

@@ -87,6 +87,37 @@ def test_one_fit_gives_rows_for_every_policy_and_a_picture(data: Path, capsys: p
     ]
 
 
+def test_a_ledger_that_was_cut_off_loses_nothing_that_comes_next(tmp_path: Path) -> None:
+    ledger = tmp_path / "rows.jsonl"
+    ledger.write_bytes(b'\xff\n{"work": "other"}\n{"work": "ou')
+    dip.keep_rows(ledger, "ours", "size=128", ours(30.0), "abc")
+    dip.keep_rows(ledger, "ours", "size=128", ours(31.0), "abc")
+    assert [row.psnr for _, _, row in dip.read_rows(ledger)] == [30.0, 30.0, 31.0, 31.0]
+
+
+def test_rows_are_kept_before_anything_else_can_fail(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dip, "run_ours", lambda *_args, **_options: (ours(30.0), np.zeros((128, 128, 3), np.float32)))
+    monkeypatch.setattr(dip, "draw", full)
+    words = ["--data", str(data), "--ledger", str(data / "rows.jsonl"), "--strips", str(data / "strips"), "--cases", KATE.name]
+    with pytest.raises(OSError, match="No space"):
+        dip.main([*words, "--size", "128", "--seeds", "1", "--methods", "ours"])
+    assert len(dip.read_rows(data / "rows.jsonl")) == 2
+
+
+def test_names_count_once_and_odd_ones_are_quoted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dip.arguments_of(["--methods", "ours,opencv,ours"]).methods == ["ours", "opencv"]
+    assert dip.main(["--width", "draft,"]) == 2
+    assert "unknown: ''" in capsys.readouterr().err
+
+
+def test_options_are_refused_before_the_first_fit() -> None:
+    with pytest.raises(OptionsError, match="stopping"):
+        dip.main(["--stopping", "foo"])
+
+
 def test_a_policy_that_was_still_waiting_has_no_row() -> None:
     """The fit ended early, because of the automatic one."""
     waiting = Candidate(NoPolicy())
@@ -159,7 +190,7 @@ def test_precisions_are_refused_where_they_do_not_work(capsys: pytest.CaptureFix
     with pytest.raises(OptionsError, match="'fp32' on the CPU"):
         dip.main(["--precision", "fp32,bf16", "--device", "cpu"])
     assert dip.main(["--precision", "fp8"]) == 2
-    assert "unknown: fp8" in capsys.readouterr().err
+    assert "unknown: 'fp8'" in capsys.readouterr().err
 
 
 def test_each_precision_is_work_of_its_own(data: Path) -> None:

@@ -218,6 +218,18 @@ def test_a_video_by_deep_image_prior(run: Run, tmp_path: Path) -> None:
     assert len(frames_of("out.mp4")) == 6
 
 
+def test_a_mask_is_never_the_target(run: Run, tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(video)
+    mask = tmp_path / "mask.gif"
+    mask.write_bytes(b"a mask")
+    words = ["clip.mp4", "-o", str(mask), "--overwrite", "-m", "dip-inpaint", "--mask", str(mask)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "--out is the file of --mask" in result.stderr
+    assert mask.read_bytes() == b"a mask"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -73,3 +73,14 @@ def test_a_folder_without_images_is_an_error(name: str, tmp_path: Path) -> None:
     for check in (lambda folder: calibration(folder, 3, 24), check_folder):
         with pytest.raises(ExportError, match=r"pass (another --calibration|a) folder"):
             check(tmp_path / name)
+
+
+def test_networks_that_fill_see_lost_pixels() -> None:
+    found = calibration(None, 3, 64)
+    assert found.seen_by(None) is found
+    lossy = found.seen_by(0.5)
+    for image, whole, share in zip(lossy.images, found.images, (0.5, 0.9, 0.95), strict=True):
+        lost = (image == 0.5).all(1)
+        assert abs(lost.mean() - share) < 0.05
+        np.testing.assert_array_equal(np.where(lost[:, None], whole, image), whole)
+    assert lossy.origin.endswith("sigma 0, 25 and 50, 50, 90 and 95 % of the pixels lost")

@@ -228,3 +228,11 @@ def test_the_quick_gate_leaves_out_the_large_images(every_image: GateImages) -> 
     result = Measured(chain(nn.Identity()), every_image, answers)
     assert result.gate(quick=True).passed
     assert not result.gate().passed
+
+
+def test_the_gate_of_a_network_that_fills_sees_lost_pixels() -> None:
+    plain, lossy = gate_images(None, 3, 4), gate_images(None, 3, 4, 0.0)
+    assert len(lossy.images) == len(plain.images) + 9
+    shares = [float((image.batch == 0).all(1).mean()) for image in lossy.images[-9:] if image.is_large]
+    assert shares == pytest.approx([0.5, 0.9, 0.95], abs=0.01)
+    assert lossy.origin.endswith("whole and with 50, 90 and 95 % of the pixels lost")
