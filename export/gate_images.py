@@ -40,7 +40,8 @@ def gate_images(folder: Path | None, channels: int, size_multiple: int, fill: fl
     """Three images, with noise of sigma 0, 25 and 50, at three shapes each; all white, white with noise beyond 1, all black.
 
     The images are those of `folder`; of the repository's examples if it is None; textures where there are neither. A small
-    image is mirrored up to the shape. A network whose lost pixels hold `fill` is given the three also with such. Raises ExportError if `folder` holds no readable image.
+    image is mirrored up to the shape. A network whose lost pixels hold `fill` is given the nine also with such.
+    Raises ExportError if `folder` holds no readable image.
     """
     sizes = shapes(channels, size_multiple)
     pictures, origin = _pictures(folder)

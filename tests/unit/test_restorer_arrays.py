@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from restore_sdk.backends.function import FunctionBackend
-from restore_sdk.errors import ImageShapeError, ImageTypeError, ImageValueError, OptionsError, RestoreWarning
+from restore_sdk.errors import BackendError, ImageShapeError, ImageTypeError, ImageValueError, OptionsError, RestoreWarning
+from restore_sdk.host_images import in_range, many_in_range
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
 
@@ -152,6 +153,21 @@ def test_integers_are_limited_to_their_range() -> None:
     image = np.array([[0, 64, 255]], np.uint8)
     np.testing.assert_array_equal(stretch(image), [[0, 1, 255]])
     np.testing.assert_array_equal(stretch(image, clip=False), [[0, 1, 255]])
+
+
+@pytest.mark.parametrize("answer", [None, "text", [1.0], np.zeros((1, 3, 8, 8), np.uint8), np.zeros((1, 3, 8, 8))])
+def test_answers_are_looked_at_before_they_are_rescaled(answer: object) -> None:
+    batch = np.zeros((1, 3, 8, 8), np.float32)
+    with pytest.raises(BackendError, match="expected a numpy array of float32"):
+        in_range(lambda _batch: answer, (-1.0, 1.0))(batch)  # type: ignore[arg-type, return-value]
+    with pytest.raises(BackendError, match="expected a numpy array of float32"):
+        list(many_in_range(lambda _batches: iter([answer]), (-1.0, 1.0))([batch]))  # type: ignore[arg-type, list-item]
+
+
+@pytest.mark.parametrize(("size", "dtype"), [((20, 20, 3), "uint8"), ((20, 20, 3), "float32")])
+def test_a_wrong_number_of_channels_is_told_whole(size: tuple[int, ...], dtype: str) -> None:
+    with pytest.raises(BackendError, match=r"returned \(1, 1, 20, 20\), expected 3 planes"):
+        with_function(lambda batch: batch[:, :1])(image_of(size, dtype))
 
 
 def test_other_value_ranges_are_mapped_both_ways() -> None:
