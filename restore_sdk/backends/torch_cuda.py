@@ -105,7 +105,7 @@ class CudaProgram:
             try:
                 yield self._replay(shape)
             except RuntimeError as exc:
-                if not self._is_full(exc):
+                if not is_full(self._torch, exc):
                     raise
                 clear_frames(exc.__traceback__)  # they hold what had been computed
                 self._forget()
@@ -117,13 +117,10 @@ class CudaProgram:
         try:
             return self._replays.get(shape, make)
         except RuntimeError as exc:
-            if not self._is_full(exc):
+            if not is_full(self._torch, exc):
                 raise
         self._forget()  # the graphs of other shapes hold memory
         return self._replays.get(shape, make)
-
-    def _is_full(self, exc: RuntimeError) -> bool:
-        return is_full(self._torch, exc)
 
     def _forget(self) -> None:
         self._replays.clear()
