@@ -71,8 +71,8 @@ class GaussianBlur(Convolution):
         """Four standard deviations of the widest."""
         return int(_TRUNCATE * limits(self.sigma).high + 0.5)
 
-    def _draw(self, shape: Shape, device: torch.device, rng: torch.Generator) -> dict[str, Tensor]:
-        sigma = uniform((shape[0], 1), rng, device, self.sigma)
+    def _draw(self, shape: Shape, rng: torch.Generator) -> dict[str, Tensor]:
+        sigma = uniform((shape[0], 1), rng, rng.device, self.sigma)
         return _separable(_gaussian(sigma, self.radius))
 
 
@@ -105,10 +105,10 @@ class ConvolveNoise(Convolution):
         """Half the size."""
         return self.size // 2
 
-    def _draw(self, shape: Shape, device: torch.device, rng: torch.Generator) -> dict[str, Tensor]:
+    def _draw(self, shape: Shape, rng: torch.Generator) -> dict[str, Tensor]:
         if self.kernel == "gaussian":
-            return _separable(_gaussian(uniform((shape[0], 1), rng, device, self.spread), self.radius))
-        return _separable(uniform((shape[0], self.size), rng, device, 1 / self.size))
+            return _separable(_gaussian(uniform((shape[0], 1), rng, rng.device, self.spread), self.radius))
+        return _separable(uniform((shape[0], self.size), rng, rng.device, 1 / self.size))
 
     def _noise(self, y: Tensor, rng: torch.Generator) -> Tensor:
         return y + self.sigma * normal_like(y, rng)
@@ -141,8 +141,8 @@ class MotionBlur(Convolution):
         side = 2 * self.radius + 1
         return {"kernel": ((shape[0], side, side), torch.float32)}
 
-    def _draw(self, shape: Shape, device: torch.device, rng: torch.Generator) -> dict[str, Tensor]:
-        length, angle = (uniform((shape[0], 1, 1), rng, device, span) for span in (self.length, self.angle))
+    def _draw(self, shape: Shape, rng: torch.Generator) -> dict[str, Tensor]:
+        length, angle = (uniform((shape[0], 1, 1), rng, rng.device, span) for span in (self.length, self.angle))
         return {"kernel": _line(length, angle * math.pi / 180, self.radius)}
 
 
@@ -182,8 +182,8 @@ class GivenBlur(Convolution):
                 f"a kernel of {tuple(kernel.shape)} does not fit {wanted}; make GivenBlur(size=...) of its side"
             ) from exc
 
-    def _draw(self, shape: Shape, device: torch.device, rng: torch.Generator) -> dict[str, Tensor]:
-        kernel = torch.zeros((shape[0], self.size, self.size), device=device, dtype=torch.float32)
+    def _draw(self, shape: Shape, rng: torch.Generator) -> dict[str, Tensor]:
+        kernel = torch.zeros((shape[0], self.size, self.size), device=rng.device, dtype=torch.float32)
         kernel[:, self.radius, self.radius] = 1
         return {"kernel": kernel}
 

@@ -45,9 +45,9 @@ class BrushStrokes(Mask):
         check_number("length", self.length, 0, 10)
         check_number("fill", self.fill, 0, 1)
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
         drawn = uniform((shape[0], self.strokes, 3 + _SEGMENTS), rng, rng.device).cpu().numpy()
-        return _kept([self._painted(shape[2], shape[3], strokes) for strokes in drawn], device)
+        return _kept([self._painted(shape[2], shape[3], strokes) for strokes in drawn], rng.device)
 
     def _painted(self, height: int, width: int, strokes: NDArray[Any]) -> Canvas:
         canvas, side = np.zeros((height, width), np.uint8), min(height, width)
@@ -84,12 +84,12 @@ class Text(Mask):
         check_number("spacing", self.spacing, 1, 100)
         check_number("fill", self.fill, 0, 1)
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
         count, _, height, width = shape
         capital = max(5.0, self.height * height)
         lines, letters = int(height // (self.spacing * capital)) + 2, int(3 * width // capital) + 4
         drawn = uniform((count, lines, 1 + letters), rng, rng.device).cpu().numpy()
-        return _kept([self._written(height, width, capital, image) for image in drawn], device)
+        return _kept([self._written(height, width, capital, image) for image in drawn], rng.device)
 
     def _written(self, height: int, width: int, capital: float, lines: NDArray[Any]) -> Canvas:
         canvas, start = np.zeros((height, width), np.uint8), lines[0, 0]

@@ -34,9 +34,9 @@ def uniform(shape: tuple[int, ...], rng: torch.Generator, device: torch.device, 
     return low + (high - low) * drawn
 
 
-def integers(below: int, shape: tuple[int, ...], rng: torch.Generator, device: torch.device) -> Tensor:
-    """int64, uniform over 0 .. below - 1."""
-    return torch.randint(below, shape, generator=rng, device=rng.device).to(device)
+def integers(below: int, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    """int64, uniform over 0 .. below - 1, on the generator's device."""
+    return torch.randint(below, shape, generator=rng, device=rng.device)
 
 
 def normal_like(y: Tensor, rng: torch.Generator) -> Tensor:

@@ -47,8 +47,8 @@ class Jpeg(Operator):
         """A whole number for each image."""
         return {"quality": ((shape[0],), torch.int64)}
 
-    def _draw(self, shape: Shape, device: torch.device, rng: torch.Generator) -> dict[str, Tensor]:
-        return {"quality": uniform((shape[0],), rng, device, self.quality).round().long()}
+    def _draw(self, shape: Shape, rng: torch.Generator) -> dict[str, Tensor]:
+        return {"quality": uniform((shape[0],), rng, rng.device, self.quality).round().long()}
 
     def _apply(self, x: Tensor, theta: Theta) -> Tensor:
         if x.requires_grad and torch.is_grad_enabled():

@@ -54,12 +54,12 @@ class Mask(Operator):
         count, channels, height, width = shape
         return {"keep": ((count, channels if self.per_channel else 1, height, width), torch.bool)}
 
-    def _draw(self, shape: Shape, device: torch.device, rng: torch.Generator) -> dict[str, Tensor]:
+    def _draw(self, shape: Shape, rng: torch.Generator) -> dict[str, Tensor]:
         ((wanted, _),) = self.layout(shape).values()
-        return {"keep": self._keep(shape, device, rng).broadcast_to(wanted).contiguous()}
+        return {"keep": self._keep(shape, rng).broadcast_to(wanted).contiguous()}
 
     @abstractmethod
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor: ...
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor: ...
 
     def _apply(self, x: Tensor, theta: Theta) -> Tensor:
         return torch.where(theta.values["keep"], x if self.gain == 1 else x * self.gain, self.fill)
@@ -78,8 +78,8 @@ class GivenMask(Mask):
     def __post_init__(self) -> None:
         check_number("fill", self.fill, 0, 1)
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
-        return torch.ones((shape[0], 1, *shape[2:]), dtype=torch.bool, device=device)
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
+        return torch.ones((shape[0], 1, *shape[2:]), dtype=torch.bool, device=rng.device)
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class RemovePixel(Mask):
         """1 / (1 - p) or 1."""
         return 1 / (1 - limits(self.p).low) if self.rescale else 1.0
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
         count, channels, height, width = shape
         planes = channels if self.per_channel else 1
         chosen = choose(planes * height * width, self.p, self.bernoulli, count, rng)
-        return ~chosen.to(device).view(count, planes, height, width)
+        return ~chosen.view(count, planes, height, width)
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ class PatchBand(Mask):
         check_number("fill", self.fill, 0, 1)
         check_choice("axis", self.axis, get_args(Axis))
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
         if self.axis == "rows":
-            return ~_run(shape[2], self.share, shape[0], rng, device)[:, None, :, None]
-        return ~_run(shape[3], self.share, shape[0], rng, device)[:, None, None, :]
+            return ~_run(shape[2], self.share, shape[0], rng)[:, None, :, None]
+        return ~_run(shape[3], self.share, shape[0], rng)[:, None, None, :]
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,9 @@ class KeepPatch(Mask):
         check_number("share", self.share, 0, 1)
         check_number("fill", self.fill, 0, 1)
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
-        rows = _run(shape[2], self.share, shape[0], rng, device)
-        columns = _run(shape[3], self.share, shape[0], rng, device)
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
+        rows = _run(shape[2], self.share, shape[0], rng)
+        columns = _run(shape[3], self.share, shape[0], rng)
         return rows[:, None, :, None] & columns[:, None, None, :]
 
 
@@ -172,8 +172,8 @@ class DropPatch(KeepPatch):
 
     name: ClassVar[str] = "drop-patch"
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
-        return ~super()._keep(shape, device, rng)
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
+        return ~super()._keep(shape, rng)
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,8 @@ class DropRows(Mask):
         check_number("p", self.p, 0, 1)
         check_number("fill", self.fill, 0, 1)
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
-        return ~choose(shape[2], self.p, self.bernoulli, shape[0], rng).to(device)[:, None, :, None]
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
+        return ~choose(shape[2], self.p, self.bernoulli, shape[0], rng)[:, None, :, None]
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,8 @@ class DropColumns(DropRows):
 
     name: ClassVar[str] = "drop-columns"
 
-    def _keep(self, shape: Shape, device: torch.device, rng: torch.Generator) -> Tensor:
-        return ~choose(shape[3], self.p, self.bernoulli, shape[0], rng).to(device)[:, None, None, :]
+    def _keep(self, shape: Shape, rng: torch.Generator) -> Tensor:
+        return ~choose(shape[3], self.p, self.bernoulli, shape[0], rng)[:, None, None, :]
 
 
 def choose(length: int, share: float | Range, bernoulli: bool, count: int, rng: torch.Generator) -> Tensor:
@@ -216,9 +216,9 @@ def choose(length: int, share: float | Range, bernoulli: bool, count: int, rng: 
     return chosen.scatter_(1, scores.topk(share_of(share, length), dim=1).indices, True)
 
 
-def _run(length: int, share: float, count: int, rng: torch.Generator, device: torch.device) -> Tensor:
+def _run(length: int, share: float, count: int, rng: torch.Generator) -> Tensor:
     """(count, length) bool: floor(share * length) True in a row, from a uniform place on."""
     covered = share_of(share, length)
-    start = integers(length - covered + 1, (count, 1), rng, device)
-    place = torch.arange(length, device=device)
+    start = integers(length - covered + 1, (count, 1), rng)
+    place = torch.arange(length, device=rng.device)
     return (place >= start) & (place < start + covered)

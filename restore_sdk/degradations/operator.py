@@ -45,7 +45,7 @@ class Operator(ABC):
         """Draw the parameters for each image of `batch`: its shape counts, its values do not. They are computed on the device of
         `rng`, since another one would round them otherwise, and moved to that of `batch`."""
         shape = check_batch(batch)
-        return Theta(shape, self._draw(shape, rng.device, rng)).to(batch.device)
+        return Theta(shape, self._draw(shape, rng)).to(batch.device)
 
     def apply(self, x: Tensor, theta: Theta) -> Tensor:
         """F(x; theta), without noise; differentiable in x unless `differentiable` is False."""
@@ -93,7 +93,7 @@ class Operator(ABC):
             raise ThetaError(f"theta holds {found}, {self.describe()} on {shape} needs {wanted}; use the one that was recorded")
         return Theta(shape, given)
 
-    def _draw(self, shape: Shape, device: torch.device, rng: torch.Generator) -> dict[str, Tensor]:
+    def _draw(self, shape: Shape, rng: torch.Generator) -> dict[str, Tensor]:
         return {}
 
     @abstractmethod
