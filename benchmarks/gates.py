@@ -46,6 +46,11 @@ GATES: tuple[Gate, ...] = (
     Gate("latency", "torch_loaded_after_restore", "at most", 0.0, "", "must"),
     Gate("latency", "start_up_cpu", "at most", 0.5, "s", "aim"),
     Gate("latency", "probe_variation", "at most", 10.0, "%", "must"),  # above it the machine was busy and the times are void
+    Gate("backends", "cpu_host_1024_onnxruntime_fp32_speed", "at least", 1.0, "x", "must"),  # of eager PyTorch
+    Gate("backends", "cpu_host_1024_openvino_int8_speed", "at least", 2.0, "x", "aim"),
+    Gate("backends", "cuda_host_1024_torch_fp16_speed", "at least", 1.0, "x", "must"),
+    Gate("backends", "cuda_host_1024_tensorrt_fp16_speed", "at least", 1.0, "x", "must"),
+    Gate("backends", "probe_variation", "at most", 10.0, "%", "must"),
     Gate("tiling", "tile_loop_over_restore", "at least", 1.3, "x", "must"),
     Gate("tiling", "tile_loop_channels_last_over_restore", "at least", 1.0, "x", "must"),
     Gate("tiling", "restore_peak_over_tile_loop", "at most", 1.0, "x", "must"),

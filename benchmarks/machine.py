@@ -36,11 +36,21 @@ def cpu_name() -> str:
     return f"{found['model name']} (family {found.get('cpu family', '?')}, model {found.get('model', '?')})"
 
 
+def gpu_name() -> str:
+    """The first GPU's name as NVIDIA's driver gives it; "" without one."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return names[0].strip() if names else ""
+
+
 def machine_slug(host: Host) -> str:
-    """A short file-name part: "amd-epyc-2-cores"."""
+    """A short file-name part: "amd-epyc-2-cores", with a GPU's name behind it where there is one."""
     name = re.sub(r"\(family.*|\((r|tm)\)|@.*|\bcpu\b|\bprocessor\b", " ", host.cpu.lower())
     words = re.findall(r"[a-z0-9]+", name)[:4]
-    return "-".join([*words, str(host.cores), "cores"])
+    return "-".join([*words, str(host.cores), "cores", *re.findall(r"[a-z0-9]+", host.gpu.lower())])
 
 
 def host_facts(threads: int, *, peak: float | None = None, source: str = "not measured", sgemm: float | None = None) -> Host:
@@ -55,6 +65,7 @@ def host_facts(threads: int, *, peak: float | None = None, source: str = "not me
         packages=installed_versions(PACKAGES),
         peak_gflops=peak,
         peak_source=source,
+        gpu=gpu_name(),
         sgemm_gflops=sgemm,
     )
 

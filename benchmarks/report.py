@@ -11,6 +11,7 @@ from benchmarks.schema import RESULTS, FitRow, MemoryRow, Outcome, QualityRow, R
 
 ORDER = {
     "quality": "Quality: `python benchmarks/quality.py --baselines`",
+    "backends": "Backends and precisions: `python benchmarks/backends.py`",
     "latency": "Overhead and speed: `python benchmarks/latency.py`",
     "tiling": "Exact tiles: `python benchmarks/tiling.py`",
     "memory": "Peak memory: `python benchmarks/memory.py`",
@@ -85,7 +86,8 @@ def _heading(result: Result) -> str:
     network += [f"{model.gflop_per_megapixel:g} GFLOP/MP"] if model.gflop_per_megapixel is not None else []
     network += [f"sha256 {model.sha256[:12]}"] if model.sha256 else []
     made = f"{result.utc[:10]}, restore-sdk {result.version}" + (f", commit {result.commit}" if result.commit else "")
-    return f"### {host.cpu}\n\n{'; '.join(facts)}.\n{', '.join(network)}. {made}.\n"
+    machine = host.cpu + (f", {host.gpu}" if host.gpu else "")
+    return f"### {machine}\n\n{'; '.join(facts)}.\n{', '.join(network)}. {made}.\n"
 
 
 def _quality(name: str, rows: Sequence[QualityRow]) -> str:

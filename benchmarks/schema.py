@@ -23,7 +23,7 @@ class Record(BaseModel):
 
 
 class Host(Record):
-    """The machine: threads is what the run was allowed, peaks are in GFLOP/s (FP32) for that many threads."""
+    """The machine: threads is what the run was allowed, peaks are in GFLOP/s (FP32) for that many threads, gpu may be ""."""
 
     cpu: str
     cores: int
@@ -34,6 +34,7 @@ class Host(Record):
     packages: dict[str, str]
     peak_gflops: FiniteFloat | None = None
     peak_source: str = "not measured"
+    gpu: str = ""
     sgemm_gflops: FiniteFloat | None = None
 
 

@@ -33,8 +33,8 @@ class Calibration:
         """As a network whose lost pixels hold `fill` is given them; others (None) see them as they are."""
         if fill is None:
             return self
-        lossy = tuple(with_losses(image, fill, number) for number, image in enumerate(self.images))
-        return Calibration(lossy, f"{self.origin}, {LOSSES}")
+        damaged = tuple(lossy(image, fill, number) for number, image in enumerate(self.images))
+        return Calibration(damaged, f"{self.origin}, {LOSSES}")
 
 
 def calibration(folder: Path | None, channels: int, side: int) -> Calibration:
@@ -81,10 +81,15 @@ def noisy(planes: NDArray[np.float64], sigma: float, random: np.random.Generator
     return planes + random.standard_normal(planes.shape) * (sigma / 255)
 
 
-def with_losses(batch: FloatNCHW, fill: float, number: int) -> FloatNCHW:
-    """Image `number`, whose pixels hold `fill` in all channels where they are lost, at random places."""
-    lost = np.random.default_rng(number).random(batch.shape[2:]) < LOST[number % len(LOST)]
+def with_losses(batch: FloatNCHW, fill: float, share: float, seed: int) -> FloatNCHW:
+    """`batch`, whose pixels hold `fill` in all channels where they are lost: a `share` of them, at random places."""
+    lost = np.random.default_rng(seed).random(batch.shape[2:]) < share
     return np.asarray(np.where(lost, np.float32(fill), batch), np.float32)
+
+
+def lossy(batch: FloatNCHW, fill: float, number: int) -> FloatNCHW:
+    """`with_losses` for image `number`: the shares of LOST take turns."""
+    return with_losses(batch, fill, LOST[number % len(LOST)], number)
 
 
 def photographs(folder: Path) -> Iterator[NDArray[Any]]:

@@ -54,13 +54,13 @@ def print_exported(exported: Exported) -> None:
 
 
 def print_int8(exported: ExportedInt8) -> None:
-    """Path, size, digest, and what INT8 costs at each noise level."""
+    """Path, size, digest, and what INT8 costs at each damage."""
     typer.echo(f"{exported.path}: {exported.size} bytes, sha256 {exported.sha256}")
     rows = [
-        (f"{loss.sigma:g}", f"{loss.fp32:.2f}", f"{loss.int8:.2f}", f"{loss.db:.2f}", f"{loss.apart:.1f}")
+        (str(loss.damage), f"{loss.fp32:.2f}", f"{loss.int8:.2f}", f"{loss.db:.2f}", f"{loss.apart:.1f}")
         for loss in exported.losses
     ]
-    columns = ("sigma", "FP32, dB", "INT8, dB", "loss, dB", "INT8 against FP32, dB")
+    columns = ("input", "FP32, dB", "INT8, dB", "loss, dB", "INT8 against FP32, dB")
     _print_table(f"{exported.spec.name} in INT8, experimental", columns, rows)
     typer.echo(f"INT8 loses at most {exported.worst.db:.2f} dB; calibrated on {exported.images}")
 

@@ -58,14 +58,14 @@ class HalfPrecisionError(ModelError):
 
 
 class Int8LossError(ModelError):
-    """A network that INT8 costs too much; `loss` in dB, worst at noise of `sigma` / 255."""
+    """A network that INT8 costs too much; `loss` in dB, where it is worst: at `damage`, such as "sigma 25"."""
 
-    def __init__(self, loss: float, most: float, sigma: float) -> None:
+    def __init__(self, loss: float, most: float, damage: str) -> None:
         super().__init__(
-            f"INT8 loses {loss:.2f} dB at sigma {sigma:g}, expected at most {most:g}; "
+            f"INT8 loses {loss:.2f} dB at {damage}, expected at most {most:g}; "
             "calibrate on images like those to be restored, or pass a larger --max-loss-db"
         )
-        self.loss, self.most, self.sigma = loss, most, sigma
+        self.loss, self.most, self.damage = loss, most, damage
 
 
 class OutputError(RestoreError, OSError):

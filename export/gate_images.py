@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration import LOSSES, SIGMAS, no_image, noisy, photographs, texture, with_losses, with_noise
+from export.calibration import LOSSES, SIGMAS, lossy, no_image, noisy, photographs, texture, with_noise
 from export.verify import Shape, shapes
 from restore_sdk.backends.base import FloatNCHW
 
@@ -52,11 +52,11 @@ def gate_images(folder: Path | None, channels: int, size_multiple: int, fill: fl
     ]
     if fill is None:
         return GateImages((*_extremes(sizes["odd"]), *tried), origin)
-    lossy = [
-        GateImage(f"{image.label}, pixels lost", with_losses(image.batch, fill, number), image.is_large)
+    damaged = [
+        GateImage(f"{image.label}, pixels lost", lossy(image.batch, fill, number), image.is_large)
         for number, image in enumerate(tried)
     ]
-    return GateImages((*_extremes(sizes["odd"]), *tried, *lossy), f"{origin}, whole and with {LOSSES}")
+    return GateImages((*_extremes(sizes["odd"]), *tried, *damaged), f"{origin}, whole and with {LOSSES}")
 
 
 def _pictures(folder: Path | None) -> tuple[list[NDArray[Any]], str]:

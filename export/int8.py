@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError, Int8LossError
-from export.int8_images import Pair
+from export.int8_images import Damage, Pair
 from export.to_onnx import serialised
 from export.tolerance import difference
 from restore_sdk.backends.base import Backend, FloatNCHW
@@ -30,13 +30,13 @@ SYMMETRIC = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What INT8 costs at noise of `sigma` / 255, mean over the held-out images. PSNR in dB, peak 1.
+    """What INT8 costs at one `damage`, mean over the held-out images. PSNR in dB, peak 1.
 
     fp32, int8  of each answer against the clean image
     apart       of one answer against the other
     """
 
-    sigma: float
+    damage: Damage
     fp32: float
     int8: float
     apart: float
@@ -49,7 +49,7 @@ class Loss:
     def as_json(self) -> dict[str, float]:
         """Rounded to what repeats."""
         figures = {"fp32": self.fp32, "int8": self.int8, "against_fp32": self.apart, "loss_db": self.db}
-        return {"sigma": self.sigma, **{name: round(value, 2) for name, value in figures.items()}}
+        return {**self.damage.as_json(), **{name: round(value, 2) for name, value in figures.items()}}
 
 
 def quantised(content: bytes, batches: Iterable[FloatNCHW]) -> bytes:
@@ -96,13 +96,13 @@ def _quantise(model: Any, target: Path, feeds: Iterator[dict[str, FloatNCHW]]) -
 
 
 def losses(fp32: Backend, int8: Backend, pairs: Iterable[Pair]) -> tuple[Loss, ...]:
-    """One for each noise level of `pairs`, in rising order."""
-    rows: dict[float, list[tuple[float, float, float]]] = {}
+    """One for each damage of `pairs`, in rising order."""
+    rows: dict[Damage, list[tuple[float, float, float]]] = {}
     for pair in pairs:
         plain, lowered = fp32.infer(pair.given), int8.infer(pair.given)
         against = (difference(plain, pair.clean)[1], difference(lowered, pair.clean)[1], difference(lowered, plain)[1])
-        rows.setdefault(pair.sigma, []).append(against)
-    return tuple(Loss(sigma, *map(float, np.mean(rows[sigma], axis=0))) for sigma in sorted(rows))
+        rows.setdefault(pair.damage, []).append(against)
+    return tuple(Loss(damage, *map(float, np.mean(rows[damage], axis=0))) for damage in sorted(rows))
 
 
 def check_loss(found: Iterable[Loss], most: float) -> None:
@@ -110,7 +110,7 @@ def check_loss(found: Iterable[Loss], most: float) -> None:
     failed = [loss for loss in found if not loss.db <= most]
     if failed:
         worst = max(failed, key=lambda loss: loss.db)
-        raise Int8LossError(worst.db, most, worst.sigma)
+        raise Int8LossError(worst.db, most, str(worst.damage))
 
 
 def _prune_domains(model: Any) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration import SIGMAS, noisy, photographs, planes_of
+from export.calibration import LOST, SIGMAS, noisy, photographs, planes_of, with_losses
 from export.errors import ExportError
+from export.stamp import fill_of
 from restore_sdk.backends.base import FloatNCHW
 from restore_sdk.spec import ModelSpec
 
@@ -19,8 +20,25 @@ MOST_IMAGES = 32  # of the folder, half of them for each purpose
 SIDE = 256  # pixels of the input; smaller images are taken as they are
 SMALLEST = 64
 MEASURED_SIGMAS = (15, 25, 50)  # of the noise added, in 1/255: those that denoisers are compared at
-NO_NOISE = (0,)
 WITHOUT_NOISE = frozenset({"super_resolve"})  # tasks
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Damage:
+    """What a clean image has suffered when a network is given it: white noise of `sigma` / 255, a share `lost` of its pixels."""
+
+    sigma: float = 0
+    lost: float = 0
+
+    def __str__(self) -> str:
+        return f"{self.lost:.0%} of the pixels lost" if self.lost else f"sigma {self.sigma:g}"
+
+    def as_json(self) -> dict[str, float]:
+        return {"lost": self.lost} if self.lost else {"sigma": self.sigma}
+
+
+INTACT = (Damage(),)
+LOSSES = tuple(Damage(lost=share) for share in LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +47,7 @@ class Pair:
 
     given: FloatNCHW
     clean: FloatNCHW
-    sigma: float
+    damage: Damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +63,36 @@ def int8_images(folder: Path, spec: ModelSpec) -> Int8Images:
     """Every other image of `folder`, by name, for each purpose, so that none serves both.
 
     The middle of each, up to 256 pixels of the network's input a side; with noise of sigma 0, 25 and 50 in turn for the ranges,
-    and of 15, 25 and 50 each for the loss (none for super-resolution). Raises ExportError for fewer than two usable images.
+    and of 15, 25 and 50 each for the loss (none for super-resolution). A network that fills pixels in is given images that have
+    lost 50, 90 and 95 % of them instead, for both. Raises ExportError for fewer than two usable images.
     """
     large = (pixels for pixels in photographs(folder) if min(pixels.shape[:2]) >= SMALLEST * spec.scale)
     found = list(islice(large, MOST_IMAGES))
     if len(found) < 2:
         wanted = f"{SMALLEST * spec.scale} pixels a side"
         raise ExportError(f"{folder} holds {len(found)} readable images of {wanted}, expected 2 or more", "pass another folder")
-    ranges, measured = (SIGMAS, MEASURED_SIGMAS) if spec.task not in WITHOUT_NOISE else (NO_NOISE, NO_NOISE)
+    ranges, measured = _damages(spec)
     calibrating = tuple(_pair(pixels, spec, ranges[k % len(ranges)], k).given for k, pixels in enumerate(found[::2]))
-    held_out = tuple(_pair(pixels, spec, sigma, k) for k, pixels in enumerate(found[1::2]) for sigma in measured)
+    held_out = tuple(_pair(pixels, spec, damage, k) for k, pixels in enumerate(found[1::2]) for damage in measured)
     origin = f"{len(calibrating)} images of {folder.name}, measured on {len(found) - len(calibrating)} others"
     return Int8Images(calibrating, held_out, origin)
 
 
-def _pair(pixels: NDArray[Any], spec: ModelSpec, sigma: float, seed: int) -> Pair:
+def _damages(spec: ModelSpec) -> tuple[tuple[Damage, ...], tuple[Damage, ...]]:
+    """(for the ranges, for the loss)."""
+    if fill_of(spec) is not None:
+        return LOSSES, LOSSES
+    if spec.task in WITHOUT_NOISE:
+        return INTACT, INTACT
+    return tuple(map(Damage, SIGMAS)), tuple(map(Damage, MEASURED_SIGMAS))
+
+
+def _pair(pixels: NDArray[Any], spec: ModelSpec, damage: Damage, seed: int) -> Pair:
     scale, multiple = spec.scale, spec.size_multiple
     height, width = (max(1, min(SIDE, side // scale) // multiple) * multiple for side in pixels.shape[:2])
     clean = planes_of(pixels, spec.channels, height * scale, width * scale)
     small = clean.reshape(spec.channels, height, scale, width, scale).mean(axis=(2, 4))
-    given = noisy(small, sigma, np.random.default_rng(seed))
-    return Pair(np.asarray(given[None], np.float32), np.asarray(clean[None], np.float32), sigma)
+    given = np.asarray(noisy(small, damage.sigma, np.random.default_rng(seed))[None], np.float32)
+    fill = fill_of(spec)
+    given = given if fill is None else with_losses(given, fill, damage.lost, seed)
+    return Pair(given, np.asarray(clean[None], np.float32), damage)

@@ -20,6 +20,7 @@ from export.half_gate import Gate
 from export.halo import FastHalo, calibration_side, check_exact_tiles, find_fast_halo
 from export.keep_fp32 import KeepChoice, in_half
 from export.peak_memory import SIDES, bytes_per_pixel
+from export.precision import check_names
 from export.radius import LARGEST_RADIUS, check_measured, structural_field
 from export.run_count import counting, uncounted
 from export.runtime import on_disk, opened
@@ -69,9 +70,8 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if self.keep_fp32 and self.precision is Precision.FP32:
-            raise OptionsError(
-                "keep_fp32", self.keep_fp32, "nothing with precision 'fp32', which keeps every layer; 'fp16' needs it"
-            )
+            wanted = "nothing unless the precision is 'fp16'; 'fp32' keeps every layer, 'int8' all but convolutions"
+            raise OptionsError("keep_fp32", self.keep_fp32, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +128,23 @@ def export_onnx(
 def _lowered(loaded: Checkpoint, options: ExportOptions) -> tuple[nn.Module, Gate | None]:
     if options.precision is Precision.FP32:
         return loaded.network, None
-    return in_half(loaded, options.keep_fp32, options.calibration, always=_kept_by_method(loaded.card))
+    return in_half(loaded, options.keep_fp32, options.calibration, always=_kept_by_method(loaded))
 
 
-def _kept_by_method(card: Mapping[str, Any]) -> tuple[str, ...]:
+def _kept_by_method(loaded: Checkpoint) -> tuple[str, ...]:
     """Modules that the method's config keeps in float32, whoever exports it."""
-    names = card.get("keep_fp32", [])
+    names = loaded.card.get("keep_fp32", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ExportError(
-            f"the card has keep_fp32={names!r}, expected a list of module paths", "write it with `keep_fp32` of the config"
-        )
+        raise _wrong_card(names, "expected a list of module paths")
+    try:
+        check_names(loaded.network, names)
+    except OptionsError as exc:
+        raise _wrong_card(names, f"expected {exc.want}") from exc
     return tuple(names)
+
+
+def _wrong_card(names: object, wanted: str) -> ExportError:
+    return ExportError(f"the checkpoint's card has keep_fp32={names!r}, {wanted}", "write it with `keep_fp32` of the config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,8 @@ def _measured(loaded: Checkpoint, content: bytes, promised: ModelSpec, options: 
     with opened(content, promised, threads=options.threads) as backend:
         announce("verify")
         allowed = allowed_difference(options.tolerance, options.precision)
-        verification = compare(backend.infer, loaded.infer, loaded.channels, multiple, allowed.max_abs, least_psnr=allowed.psnr)
+        form = (loaded.channels, multiple, allowed.max_abs)
+        verification = compare(backend.infer, loaded.infer, *form, least_psnr=allowed.psnr, fill=loaded.fill)
         verification.check()
         announce("receptive field")
         radius, measured = _radius(loaded, backend, options)
@@ -229,7 +236,8 @@ def _source(loaded: Checkpoint, opset: int) -> Mapping[str, str]:
     """Where the file comes from; no dates and no paths, so that equal inputs give equal files."""
     source = {"torch": str(require("torch", "export").__version__), "opset": str(opset)}
     source |= {name: loaded.text(name) for name in FROM_TRAINING if name in loaded.card}
-    source["network"] = json.dumps(loaded.card["network"], sort_keys=True)
+    network = loaded.card["network"] if loaded.fill is None else {**loaded.card["network"], "fill": loaded.fill}
+    source["network"] = json.dumps(network, sort_keys=True)
     commit = _commit()
     return {**source, "commit": commit} if commit else source
 

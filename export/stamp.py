@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,15 @@ def stamped(content: bytes, spec: ModelSpec) -> bytes:
     except (IndexError, UnicodeDecodeError) as exc:
         raise ModelDamagedError("the model", f"it is cut short or not ONNX ({exc}); export it again") from exc
     return b"".join([*kept, _entry_record({METADATA_KEY: spec.to_json()})])
+
+
+def fill_of(spec: ModelSpec) -> float | None:
+    """What lost pixels hold, for a network that looks for them to fill them in; None for others, and where nothing says so."""
+    try:
+        fill = json.loads(spec.source.get("network", "{}"))["fill"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return float(fill) if isinstance(fill, (int, float)) else None
 
 
 def without_metadata(content: bytes) -> bytes:

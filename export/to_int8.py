@@ -15,13 +15,13 @@ from export.errors import ExportError
 from export.files import check_target, write_whole
 from export.halo import FastHalo, calibration_side, check_exact_tiles, find_fast_halo
 from export.int8 import Loss, check_loss, losses, quantised
-from export.int8_images import Int8Images, int8_images
+from export.int8_images import Damage, Int8Images, int8_images
 from export.peak_memory import bytes_per_pixel
 from export.produce import STEPS as ONNX_STEPS
 from export.produce import Announce, ExportOptions, export_onnx
 from export.run_count import counting
 from export.runtime import on_disk, opened
-from export.stamp import described, read_stamped, sha256, stamped
+from export.stamp import described, fill_of, read_stamped, sha256, stamped
 from export.tolerance import INT8, Precision
 from export.verify import Verification, allowed_difference, compare
 from restore_sdk.backends.base import Backend
@@ -70,17 +70,17 @@ def export_int8(
     """Write `source`, a run folder, its model.safetensors or a stamped FP32 .onnx file, to `target` in INT8.
 
     options       as for `export_onnx`; `calibration` is required, and `tolerance` is to the FP32 file.
-    most_loss_db  largest loss in PSNR against the clean held-out images, at any noise level.
+    most_loss_db  largest loss in PSNR against the clean held-out images, at any noise level or share of lost pixels.
 
     Raises what `export_onnx` raises, Int8LossError, and OptionsError without images; an existing `target` is then left as it was.
     """
-    if options.calibration is None:
+    folder = options.calibration
+    if folder is None:
         raise OptionsError("calibration", None, "a folder of images like those to be restored, for precision 'int8'")
-    if options.keep_fp32:
-        raise OptionsError("keep_fp32", options.keep_fp32, "nothing with precision 'int8', which keeps all but convolutions")
+    options = dataclasses.replace(options, precision=Precision.FP32)  # refuses what INT8 does not take either
     check_target(target)
     content, spec = _in_fp32(source, options, announce)
-    images = int8_images(options.calibration, spec)
+    images = int8_images(folder, spec)
     announce("quantise")
     lowered = quantised(content, images.calibrating)
     spec = dataclasses.replace(spec, precision=INT8, sha256="")
@@ -118,7 +118,8 @@ def _compared(
     found = losses(fp32, int8, images.held_out)
     check_loss(found, most)
     spec, allowed = int8.spec, allowed_difference(options.tolerance, INT8)
-    verification = compare(int8.infer, fp32.infer, spec.channels, spec.size_multiple, allowed.max_abs, least_psnr=allowed.psnr)
+    form = (spec.channels, spec.size_multiple, allowed.max_abs)
+    verification = compare(int8.infer, fp32.infer, *form, least_psnr=allowed.psnr, fill=fill_of(spec))
     verification.check()
     return found, verification
 
@@ -126,7 +127,7 @@ def _compared(
 def _tiles(int8: Backend, options: ExportOptions) -> tuple[float | None, FastHalo]:
     spec = int8.spec
     radius, multiple = spec.receptive_radius, spec.size_multiple
-    images = calibration(options.calibration, spec.channels, calibration_side(radius, multiple))
+    images = calibration(options.calibration, spec.channels, calibration_side(radius, multiple)).seen_by(fill_of(spec))
     error = None if radius is None else check_exact_tiles(int8, images, radius, multiple)
     return error, find_fast_halo(int8, images, radius, multiple)
 
@@ -135,9 +136,16 @@ def _stated(spec: ModelSpec, found: tuple[Loss, ...], images: Int8Images) -> Mod
     """The FP32 file's quality is not this one's: the measured loss takes its place."""
     measured_on = images.origin.rpartition("images of ")[2].partition(",")[0]
     quality = tuple(
-        {"set": measured_on, "sigma": loss.sigma, "psnr": round(loss.int8, 2), "loss_db": round(loss.db, 2)} for loss in found
+        {**_measured_at(measured_on, loss.damage), "psnr": round(loss.int8, 2), "loss_db": round(loss.db, 2)} for loss in found
     )
     return dataclasses.replace(spec, quality=quality, source={**spec.source, "int8": json.dumps(_summary(found, images.origin))})
+
+
+def _measured_at(images: str, damage: Damage) -> dict[str, Any]:
+    """As rows of a spec's quality name what was measured."""
+    if damage.lost:
+        return {"set": f"{images} remove-pixel p={damage.lost:g}", "sigma": None}
+    return {"set": images, "sigma": damage.sigma}
 
 
 def _summary(found: tuple[Loss, ...], origin: str) -> dict[str, Any]:

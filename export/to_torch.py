@@ -163,7 +163,8 @@ def _opened(path: Path, threads: int | None) -> Iterator[Backend]:
 
 def _verified(backend: Backend, loaded: Checkpoint, options: ExportOptions) -> Verification:
     allowed = allowed_difference(options.tolerance, options.precision)
-    found = compare(backend.infer, loaded.infer, loaded.channels, loaded.size_multiple, allowed.max_abs, least_psnr=allowed.psnr)
+    form = (loaded.channels, loaded.size_multiple, allowed.max_abs)
+    found = compare(backend.infer, loaded.infer, *form, least_psnr=allowed.psnr, fill=loaded.fill)
     found.check()
     return found
 

@@ -15,11 +15,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from export.calibration import texture
+from export.calibration import lossy, texture
 from export.checkpoint import Checkpoint, load_checkpoint
 from export.errors import DifferentNumbersError, ExportError
 from export.runtime import opened
-from export.stamp import read_stamped
+from export.stamp import fill_of, read_stamped
 from export.tolerance import TOLERANCES, Precision, Tolerance, difference, tolerance_for
 from restore_sdk.backends.base import Backend, FloatNCHW
 from restore_sdk.backends.engine_profile import EngineProfile
@@ -107,12 +107,26 @@ def compare(
     *,
     least_psnr: float = -math.inf,
     within: EngineProfile | None = None,
+    fill: float | None = None,
 ) -> Verification:
-    """Run both on textured noise, reproducibly, at `shapes`; each moved into the range `within`, if there is one."""
+    """Run both on textured noise, reproducibly, at `shapes`, each moved into the range `within`, if there is one; a network whose
+    lost pixels hold `fill` also on such with lost pixels."""
     cases = {label: _moved(shape, within) for label, shape in shapes(channels, size_multiple).items()}
     labels = {shape: label for label, shape in reversed(cases.items())}  # of two at one place, the first
-    rows = tuple(_difference(labels[shape], shape, candidate, reference) for shape in dict.fromkeys(cases.values()))
+    tried = {labels[shape]: _textures(shape) for shape in dict.fromkeys(cases.values())}
+    if fill is not None:
+        tried |= {f"{label}, pixels lost": _with_losses(batch, fill) for label, batch in tried.items()}
+    rows = tuple(_difference(label, batch, candidate, reference) for label, batch in tried.items())
     return Verification(rows, tolerance, least_psnr)
+
+
+def _textures(shape: Shape) -> FloatNCHW:
+    return np.concatenate([texture(shape[1], shape[2], shape[3], sigma=25, seed=seed) for seed in range(shape[0])])
+
+
+def _with_losses(batch: FloatNCHW, fill: float) -> FloatNCHW:
+    """Each image of `batch` with another share of its pixels lost."""
+    return np.concatenate([lossy(batch[[number]], fill, number) for number in range(len(batch))])
 
 
 def _moved(shape: Shape, within: EngineProfile | None) -> Shape:
@@ -137,7 +151,7 @@ def verify(model: Path, against: Path, *, tolerance: float | None = None, thread
         spec, rounding = backend.spec, () if within is None else (str(Precision.FP16),)
         allowed = allowed_difference(tolerance, spec.precision, precision, *rounding)
         form = (spec.channels, spec.size_multiple, allowed.max_abs)
-        return compare(backend.infer, infer, *form, least_psnr=allowed.psnr, within=within)
+        return compare(backend.infer, infer, *form, least_psnr=allowed.psnr, within=within, fill=fill_of(spec))
 
 
 @contextmanager
@@ -197,8 +211,9 @@ def _check_contract(spec: ModelSpec, other: Checkpoint | ModelSpec) -> None:
         raise ExportError(f"the model has {stamped}, the {kind} {promised}", "compare two forms of one network")
 
 
-def _difference(label: str, shape: Shape, candidate: Infer, reference: Infer) -> Difference:
-    batch = np.concatenate([texture(shape[1], shape[2], shape[3], sigma=25, seed=seed) for seed in range(shape[0])])
+def _difference(label: str, batch: FloatNCHW, candidate: Infer, reference: Infer) -> Difference:
+    N, C, H, W = batch.shape
+    shape = (N, C, H, W)
     got, want = candidate(batch), reference(batch)
     if got.shape != want.shape:
         return Difference(label, shape, math.inf, -math.inf)

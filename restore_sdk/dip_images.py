@@ -54,7 +54,7 @@ class DipImages:
             raise OptionsError("model", task, f"one of {', '.join(DIP_TASKS)}")
         check_threads(threads)
         torch = require("torch", "dip")
-        from restore_sdk.dip.devices import dip_device  # noqa: PLC0415 loads PyTorch
+        from restore_sdk.dip.devices import dip_device, load_optimizer  # noqa: PLC0415 loads PyTorch
         from restore_sdk.dip.presets import chosen_preset  # noqa: PLC0415
         from restore_sdk.dip.problem import operator_of  # noqa: PLC0415
 
@@ -64,6 +64,7 @@ class DipImages:
         self._device = str(dip_device(device, self._options.precision))
         if threads is not None:
             torch.set_num_threads(threads)
+        load_optimizer()
         self._last: dict[str, object] | None = None
 
     @property

@@ -43,7 +43,8 @@ MaskFile: TypeAlias = Annotated[
     typer.Option("--mask", metavar="MASK", help="Image of the input's size: white is to be filled.", rich_help_panel=PANEL),
 ]
 InvertMask: TypeAlias = Annotated[
-    bool | None, typer.Option("--invert-mask", help="Black of --mask is to be filled, white is kept.", rich_help_panel=PANEL)
+    bool | None,
+    typer.Option("--invert-mask", metavar="", help="Black of --mask is to be filled, white is kept.", rich_help_panel=PANEL),
 ]
 KernelText: TypeAlias = Annotated[
     str | None,

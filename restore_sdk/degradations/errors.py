@@ -1,7 +1,7 @@
 """What degradations refuse, below restore_sdk.errors.RestoreError.
 
 DegradationError (also ValueError)
-|-- CorruptionSpecError     .text .known
+|-- CorruptionSpecError     .text .reason .known .remedy
 |-- ThetaError              a theta that belongs to other images, another operator or another device
 |-- NotLinearError          .operator
 |-- NotDifferentiableError  .operator
@@ -27,7 +27,7 @@ class CorruptionSpecError(DegradationError):
     def __init__(self, text: str, reason: str, known: Sequence[str] = (), remedy: str = "use one of these") -> None:
         listed = f"; known are: {', '.join(known)}" if known else ""
         super().__init__(f"corruption {text!r}: {reason}{listed}; {remedy}")
-        self.text, self.known = text, tuple(known)
+        self.text, self.reason, self.known, self.remedy = text, reason, tuple(known), remedy
 
 
 class ThetaError(DegradationError):

@@ -36,6 +36,11 @@ def dip_device(name: str, precision: Precision) -> torch.device:
     return torch.device(name)
 
 
+def load_optimizer() -> None:
+    """Have PyTorch load what its first optimiser needs, 800 modules in about a second: no image's time should pay for it."""
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+
+
 class _CallbackError(Exception):
     """What a callback raised, on its way past the translation of PyTorch's errors."""
 

@@ -122,8 +122,9 @@ def _holds(value: object, kind: type, least: float, most: float) -> bool:
 
 
 def _wanted(kind: type, least: float, most: float, unit: str) -> str:
-    bounds = f"at least {least:g}" if math.isinf(most) else f"{least:g} to {most:g}"
-    return f"{'an integer' if kind is int else 'a number'} of {bounds}{unit}"
+    if math.isinf(most):
+        return f"a finite number of at least {least:g}{unit}"
+    return f"{'an integer' if kind is int else 'a number'} of {least:g} to {most:g}{unit}"
 
 
 def _kernel(rows: object) -> Kernel:

@@ -135,14 +135,18 @@ def reach(operator: Operator) -> int:
 
 
 def _blur(text: str) -> Operator:
-    want = "'gaussian-blur:sigma=2', 'motion-blur:length=9,angle=30' or such, joined by +; what is drawn is not known"
+    want = "'gaussian-blur:sigma=2', 'motion-blur:length=9,angle=30' or such, joined by +"
     try:
         operator = parse(text)
     except CorruptionSpecError as exc:
-        raise OptionsError("kernel", text, want) from exc
+        reason = exc.reason if exc.known else f"{exc.reason}; {exc.remedy}"  # of what is known, few are blurs
+        raise OptionsError("kernel", text, f"{want} ({reason})") from exc
     for step in operator.steps if isinstance(operator, Composition) else (operator,):
-        if not isinstance(step, GaussianBlur | MotionBlur) or any(isinstance(getattr(step, f.name), Range) for f in fields(step)):
+        if not isinstance(step, GaussianBlur | MotionBlur):
             raise OptionsError("kernel", text, want)
+        drawn = [field.name for field in fields(step) if isinstance(getattr(step, field.name), Range)]
+        if drawn:
+            raise OptionsError("kernel", text, f"{want}, each with one value: {drawn[0]} would be drawn and not known")
     return operator
 
 

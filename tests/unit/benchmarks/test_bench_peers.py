@@ -126,3 +126,6 @@ def test_host_facts_name_no_person_or_place() -> None:
     assert host.threads == 2
     assert host.packages["numpy"] == np.__version__
     assert machine_slug(host.model_copy(update={"cpu": "AMD EPYC (family 25, model 17)", "cores": 2})) == "amd-epyc-2-cores"
+    assert machine_slug(host.model_copy(update={"cpu": "AMD EPYC", "cores": 16, "gpu": "NVIDIA H100 80GB"})).endswith(
+        "16-cores-nvidia-h100-80gb"
+    )

@@ -94,6 +94,11 @@ def test_a_tile_is_asked_for_once() -> None:
         with_wishes({"tile": 128})  # type: ignore[arg-type]
 
 
+def test_seconds_are_finite() -> None:
+    with pytest.raises(OptionsError, match=r"^max_seconds=inf, expected a finite number of at least 0 seconds"):
+        DipOptions(max_seconds=float("inf"))
+
+
 def test_kernels_become_plain_numbers_of_sum_one() -> None:
     options = DipOptions(kernel=np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]]))  # type: ignore[arg-type]
     assert options.kernel == ((0.0, 0.125, 0.0), (0.125, 0.5, 0.125), (0.0, 0.125, 0.0))
@@ -103,4 +108,14 @@ def test_kernels_become_plain_numbers_of_sum_one() -> None:
 
 def test_options_load_no_torch() -> None:
     code = "import sys, restore_sdk.dip, restore_sdk.dip_images; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_first_fit_loads_nothing_more_that_takes_long() -> None:
+    """What PyTorch loads with its first optimiser, in about a second, is there before an image's budget begins."""
+    code = (
+        "import sys, numpy; from restore_sdk.dip import DipOptions; from restore_sdk.dip_images import DipImages\n"
+        "images = DipImages('dip-denoise', DipOptions(width='draft', max_iterations=1), device='cpu')\n"
+        "before = len(sys.modules); images.restore(numpy.zeros((8, 8), numpy.uint8)); sys.exit(len(sys.modules) - before > 100)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

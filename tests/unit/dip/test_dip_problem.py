@@ -101,6 +101,20 @@ def test_kernels_that_are_none_are_refused(kernel: str | None) -> None:
         operator_of("dip-deblur", DipOptions(kernel=kernel))
 
 
+@pytest.mark.parametrize(
+    ("kernel", "reason"),
+    [
+        ("gaussian-blur:sigma=-2", r"\(gaussian-blur: sigma=-2.0; pass a number of 0 to"),
+        ("motion-blur:length=9", "each with one value: angle would be drawn"),
+        ("", r"\(a step is empty\)"),
+        ("gauss", r"\(there is no 'gauss'\)"),
+    ],
+)
+def test_what_is_wrong_with_a_blur_is_said(kernel: str, reason: str) -> None:
+    with pytest.raises(OptionsError, match=f"^kernel='{kernel}', expected 'gaussian-blur:sigma=2'.*{reason}"):
+        operator_of("dip-deblur", DipOptions(kernel=kernel))
+
+
 def test_selecting_and_stacking_are_inverse() -> None:
     problems = [pose("dip-inpaint", torch.rand(1, 4, 6), DipOptions(), known=~HOLES.roll(n, 0), index=n) for n in range(3)]
     both = stacked(problems).select([2, 0])

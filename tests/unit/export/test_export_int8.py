@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from export.calibration import texture
 from export.errors import ExportError, Int8LossError
 from export.int8 import Loss, check_loss, losses, quantised
-from export.int8_images import MEASURED_SIGMAS, Pair, int8_images
+from export.int8_images import LOSSES, MEASURED_SIGMAS, Damage, Pair, int8_images
 from export.produce import Exported, ExportOptions
 from export.program import app
 from export.stamp import read_stamped, stamped
 from export.to_int8 import ExportedInt8, export_int8
-from export.tolerance import difference
+from export.tolerance import Precision, difference
 from restore_sdk.backends.engine_build import build_engine
 from restore_sdk.backends.engine_options import EngineOptions
 from restore_sdk.backends.engine_profile import profile_for
@@ -137,11 +137,11 @@ def test_too_much_loss_is_not_written(exported: Exported, options: ExportOptions
 
 
 def test_loss_is_checked_at_every_level() -> None:
-    fine, bad = Loss(15, fp32=32.0, int8=31.5, apart=44.0), Loss(50, fp32=27.0, int8=25.5, apart=40.0)
+    fine, bad = Loss(Damage(15), fp32=32.0, int8=31.5, apart=44.0), Loss(Damage(50), fp32=27.0, int8=25.5, apart=40.0)
     check_loss([fine], 0.5)
     with pytest.raises(Int8LossError) as caught:
         check_loss([fine, bad], 1.0)
-    assert (caught.value.loss, caught.value.most, caught.value.sigma) == (1.5, 1.0, 50)
+    assert (caught.value.loss, caught.value.most, caught.value.damage) == (1.5, 1.0, "sigma 50")
     with pytest.raises(Int8LossError):
         check_loss([dataclasses.replace(fine, int8=float("nan"))], 1.0)
 
@@ -149,8 +149,8 @@ def test_loss_is_checked_at_every_level() -> None:
 def test_losses_by_hand() -> None:
     clean = np.zeros((1, 3, 4, 4), np.float32)
     fp32, int8 = (FunctionBackend(SPEC, lambda batch, added=added: batch + np.float32(added)) for added in (0.01, 0.1))
-    (first, second) = losses(fp32, int8, [Pair(clean, clean, 50), Pair(clean, clean, 15), Pair(clean, clean, 50)])
-    assert (first.sigma, second.sigma) == (15, 50)
+    (first, second) = losses(fp32, int8, [Pair(clean, clean, Damage(sigma)) for sigma in (50, 15, 50)])
+    assert (first.damage, second.damage) == (Damage(15), Damage(50))
     assert (second.fp32, second.int8) == pytest.approx((40, 20), abs=1e-3)  # -20 log10 of 0.01 and 0.1
     assert second.db == pytest.approx(20, abs=1e-3)
     assert second.apart == pytest.approx(-20 * np.log10(0.09), abs=1e-3)
@@ -161,7 +161,7 @@ def test_no_image_serves_both_purposes(photos: Path) -> None:
     shapes = {batch.shape for batch in (*images.calibrating, *(pair.given for pair in images.held_out))}
     assert shapes == {(1, 3, 256, 256)}
     assert len(images.calibrating) == 2
-    assert [pair.sigma for pair in images.held_out] == [*MEASURED_SIGMAS] * 2
+    assert [pair.damage.sigma for pair in images.held_out] == [*MEASURED_SIGMAS] * 2
     np.testing.assert_array_equal(images.held_out[0].clean, images.held_out[2].clean)
     for pair in images.held_out:  # the first image to set the ranges has no noise
         assert difference(pair.clean, images.calibrating[0])[1] < 30
@@ -170,8 +170,26 @@ def test_no_image_serves_both_purposes(photos: Path) -> None:
 def test_super_resolution_is_measured_without_noise(photos: Path) -> None:
     images = int8_images(photos, dataclasses.replace(SPEC, task="super_resolve", scale=2))
     pair = images.held_out[0]
-    assert (pair.given.shape, pair.clean.shape, pair.sigma) == ((1, 3, 148, 148), (1, 3, 296, 296), 0)
+    assert (pair.given.shape, pair.clean.shape, pair.damage) == ((1, 3, 148, 148), (1, 3, 296, 296), Damage())
     np.testing.assert_allclose(pair.given[0, 0, 0, 0], pair.clean[0, 0, :2, :2].mean(), rtol=1e-6)
+
+
+def test_networks_that_fill_are_measured_on_lost_pixels(photos: Path) -> None:
+    """Shares of 50, 90 and 95 %, each pixel lost in all channels; what is left is the image without noise."""
+    fills = dataclasses.replace(SPEC, task="inpaint", source={"network": json.dumps({"kind": "filling_unet", "fill": 0.5})})
+    images = int8_images(photos, fills)
+    assert [pair.damage for pair in images.held_out] == [*LOSSES] * 2
+    for pair in images.held_out:
+        lost = (pair.given == 0.5).all(1)
+        assert lost.mean() == pytest.approx(pair.damage.lost, abs=0.01)
+        kept = ~lost[:, None].repeat(3, 1)
+        np.testing.assert_array_equal(pair.given[kept], pair.clean[kept])
+    assert [(batch == 0.5).mean().round(1) for batch in images.calibrating] == [0.5, 0.9]
+
+
+def test_damage_is_named() -> None:
+    assert (str(Damage(15)), Damage(15).as_json()) == ("sigma 15", {"sigma": 15})
+    assert (str(LOSSES[1]), LOSSES[1].as_json()) == ("90% of the pixels lost", {"lost": 0.9})
 
 
 def test_refusals(exported: Exported, int8: ExportedInt8, options: ExportOptions, tmp_path: Path) -> None:
@@ -180,6 +198,8 @@ def test_refusals(exported: Exported, int8: ExportedInt8, options: ExportOptions
         export_int8(exported.path, target, QUICK)
     with pytest.raises(ExportError, match="is in int8, and only FP32"):
         export_int8(int8.path, target, options)
+    with pytest.raises(OptionsError, match="'int8' all but convolutions"):
+        export_int8(exported.path, target, dataclasses.replace(options, precision=Precision.FP16, keep_fp32=("head",)))
     with pytest.raises(ExportError, match="holds 0 readable images of 64 pixels"):
         export_int8(exported.path, target, dataclasses.replace(options, calibration=tmp_path))
     content, spec = read_stamped(exported.path)

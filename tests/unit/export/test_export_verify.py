@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from export.checkpoint import load_checkpoint
 from export.errors import DifferentNumbersError, ExportError
 from export.produce import Exported
 from export.runtime import opened
-from export.stamp import read_stamped, stamped
+from export.stamp import fill_of, read_stamped, stamped
 from export.to_onnx import OPSETS, serialised, trace
 from export.verify import compare, shapes, verify
 from restore_sdk.backends.function import FunctionBackend
@@ -47,6 +48,23 @@ def test_equal_functions_differ_by_nothing() -> None:
     assert report.worst.max_abs == 0
     assert math.isinf(report.worst.psnr)
     assert json.loads(json.dumps(report.as_json(), allow_nan=False))["shapes"][0]["psnr"] is None
+
+
+def test_networks_that_fill_are_compared_on_lost_pixels_too() -> None:
+    """An offset that shows only where a pixel holds the fill."""
+    reference: Callable[[Image], Image] = lambda x: x  # noqa: E731 typed here
+    candidate: Callable[[Image], Image] = lambda x: x + np.float32((x == 0.25).any())  # noqa: E731
+    assert compare(candidate, reference, 1, 4).passed
+    report = compare(candidate, reference, 1, 4, fill=0.25)
+    apart = {item.label for item in report.differences if item.max_abs}
+    assert apart == {f"{label}, pixels lost" for label in shapes(1, 4)}
+    assert "pixels lost" in report.worst.label
+
+
+def test_the_spec_tells_what_lost_pixels_hold() -> None:
+    assert fill_of(PLAIN) is None
+    networks = {'{"fill": 0}': 0.0, '{"fill": 0.5}': 0.5, '{"fill": "black"}': None, "[1]": None, "no json": None}
+    assert {text: fill_of(dataclasses.replace(PLAIN, source={"network": text})) for text in networks} == networks
 
 
 def test_an_offset_is_measured() -> None:
