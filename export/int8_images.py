@@ -31,7 +31,7 @@ class Damage:
     lost: float = 0
 
     def __str__(self) -> str:
-        return f"{self.lost:.0%} of the pixels lost" if self.lost else f"sigma {self.sigma:g}"
+        return f"{100 * self.lost:g} % lost pixels" if self.lost else f"sigma {self.sigma:g}"
 
     def as_json(self) -> dict[str, float]:
         return {"lost": self.lost} if self.lost else {"sigma": self.sigma}

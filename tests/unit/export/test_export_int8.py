@@ -189,7 +189,7 @@ def test_networks_that_fill_are_measured_on_lost_pixels(photos: Path) -> None:
 
 def test_damage_is_named() -> None:
     assert (str(Damage(15)), Damage(15).as_json()) == ("sigma 15", {"sigma": 15})
-    assert (str(LOSSES[1]), LOSSES[1].as_json()) == ("90% of the pixels lost", {"lost": 0.9})
+    assert (str(LOSSES[1]), LOSSES[1].as_json()) == ("90 % lost pixels", {"lost": 0.9})
 
 
 def test_refusals(exported: Exported, int8: ExportedInt8, options: ExportOptions, tmp_path: Path) -> None:
