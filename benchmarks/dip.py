@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.arguments import Findings, exit_with, finish, natural, parser, positive, wide_console
-from benchmarks.dip_cases import CASES, Case, Trial, is_here, open_trial
+from benchmarks.dip_cases import CASES, PAPER, Case, Trial, is_here, open_trial
 from benchmarks.dip_findings import add_figures, fit_rows, key_of, policy_notes, shown, table_of
 from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer, way_of
 from benchmarks.images import DEFAULT_DATA, FloatPixels, as_bytes
@@ -177,7 +177,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     options = parser(__doc__.partition("\n")[0] if __doc__ else None)
     add = options.add_argument
     add("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="folder of the test sets")
-    add("--cases", type=names, default=list(CASES), help=f"comma-separated, of: {','.join(CASES)}")
+    add("--cases", type=names, default=PAPER, help=f"comma-separated, of: {','.join(CASES)}")
     add("--methods", type=names, default=list(METHODS), help=f"comma-separated, of: {','.join(METHODS)}")
     add("--seeds", type=positive, default=3, help="how many, from 0")
     add("--size", type=side, default=256, help="side of the centre that is cut out, pixels; 0: the whole image")

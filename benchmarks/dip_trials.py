@@ -116,7 +116,7 @@ def run_ours(
 ) -> tuple[list[Row], FloatPixels]:
     """Both rows of one fit, to the end of its iterations or `beyond` its peak, and what the automatic stop gives."""
     task = trial.case.task
-    chosen = replace(options, stopping=chosen_stopping(task, options), scale=SCALE)
+    chosen = replace(options, stopping=chosen_stopping(task, options), scale=SCALE, kernel=trial.case.kernel)
     preset, problem = chosen_preset(task, chosen), posed(trial, chosen)
     sigma = options.sigma
     if chosen.stopping == "discrepancy" and sigma is None:
@@ -170,7 +170,7 @@ def run_opencv(trial: Trial, seed: int) -> list[Row]:
 
 def run_peer(trial: Trial, options: DipOptions, iterations: int, every: int) -> list[Row]:
     """deepinv's loop: its fixed end, and the peak of its iterates."""
-    problem = posed(trial, replace(options, stopping="none", scale=SCALE))
+    problem = posed(trial, replace(options, stopping="none", scale=SCALE, kernel=trial.case.kernel))
     clock = clock_of(problem.measured.device.type)
     began, scoring, curve = clock(), 0.0, []
     best: tuple[float, int, float, FloatPixels] | None = None
