@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from restore_sdk.degradations import Mask
 from training.networks.filling_unet import lost_values
 from training.networks.table import build_network
 from training.networks.unir_resnet import Attention, NormBlock
-from training.unir.config import UnirConfig
+from training.unir.config import UnirConfig, steps_of
 
 CHANNELS = 3
 RESNET_WIDTHS = (1, 2, 4, 8, 16)  # of the reference's discriminator, in multiples of `width`
 
 
 def describe(config: UnirConfig) -> dict[str, Any]:
-    """What a checkpoint must record to build the generator again."""
+    """The generator as it is trained."""
     network = config.network
     if network.kind == "unir_resnet":
         return {"kind": network.kind, "width": network.width, "attention": network.attention}
@@ -33,6 +34,16 @@ def describe(config: UnirConfig) -> dict[str, Any]:
     }
     if network.kind == "filling_unet":
         described |= {"fill": config.fill, "keep_measured": network.keep_measured}
+    return described
+
+
+def deployed(config: UnirConfig) -> dict[str, Any]:
+    """The generator as a checkpoint has it. While it learns, splitting hides single values from it; what it is used on has lost
+    what the corruption loses, and that may be whole pixels."""
+    described = describe(config)
+    masks = [step for step in steps_of(config.operator) if isinstance(step, Mask)]
+    if config.network.kind == "filling_unet":
+        described["whole_pixels"] = not any(mask.per_channel for mask in masks)
     return described
 
 

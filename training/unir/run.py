@@ -104,7 +104,7 @@ def make_card(config: UnirConfig, budget: Budget, trained: int, skipped: int) ->
         skipped=skipped,
         method="unir",
         task="restore" if config.fill is None else "inpaint",
-        network=network.describe(config),
+        network=network.deployed(config),
         loss=config.loss.model_dump(mode="json"),
         corruption=config.operator.describe(),
         trained_on=config.data.description or f"{trained} patches",

@@ -16,7 +16,7 @@ from training.networks.filling_unet import FillingUNet, lost_values
 from training.networks.table import build_network
 from training.networks.unir_resnet import Attention, UnirResNet
 from training.unir.config import UnirConfig
-from training.unir.network import build_discriminator, build_generator, describe, frozen
+from training.unir.network import build_discriminator, build_generator, deployed, describe, frozen
 
 
 def parameters(network: nn.Module) -> int:
@@ -107,6 +107,32 @@ def test_measured_values_pass_through_unchanged() -> None:
     assert torch.equal(restored[:, :, 1::2], y[:, :, 1::2])
     assert not (restored[:, :, ::2] == 0).any()
     assert not torch.equal(FillingUNet(widths=[4], blocks=[1], keep_measured=False)(y)[:, :, 1::2], y[:, :, 1::2])
+
+
+def test_a_pure_red_was_measured_where_whole_pixels_are_lost() -> None:
+    torch.manual_seed(0)
+    y = torch.rand(1, 3, 8, 8) * 0.9 + 0.1
+    y[:, 1:, 2, 3] = 0.0
+    y[:, :, 4, 4] = 0.0
+    weights = FillingUNet(widths=[4], blocks=[1]).state_dict()
+    by_value, by_pixel = (FillingUNet(widths=[4], blocks=[1], whole_pixels=whole) for whole in (False, True))
+    for network in (by_value, by_pixel):
+        network.load_state_dict(weights)
+    assert lost_values(y, 0.0).sum() == 2 + 3
+    assert lost_values(y, 0.0, whole_pixels=True).sum() == 3
+    changed = by_pixel(y) != y
+    assert changed[:, :, 4, 4].all()
+    assert changed.sum() == 3
+    assert (by_value(y) != y).sum() == 5
+
+
+@pytest.mark.parametrize(
+    ("corruption", "whole"), [("remove-pixel:p=0.9", True), ("remove-pixel-channel:p=0.9", False), ("patch-band", True)]
+)
+def test_a_checkpoint_says_whether_whole_pixels_are_lost(corruption: str, whole: bool) -> None:
+    """Not while it is trained: splitting hides single values."""
+    config = UnirConfig.model_validate({"name": "a", "corruption": corruption, "data": {"folders": ["a"]}})
+    assert deployed(config) == {**describe(config), "whole_pixels": whole}
 
 
 def test_both_fills_are_the_same_network() -> None:
