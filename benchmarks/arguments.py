@@ -54,10 +54,18 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     result.add_argument("--model", default="denoise", help="bundled name or path of an .onnx file")
     result.add_argument("--threads", type=positive, default=available_cores(), help="threads for every method")
-    result.add_argument("--json", type=Path, metavar="OUT", help="also write the results to this file")
+    result.add_argument("--json", type=_file, metavar="OUT", help="also write the results to this file")
     result.add_argument("--save", action="store_true", help="also write the results to benchmarks/results/")
     result.add_argument("--no-gates", action="store_true", help="show the limits but always exit with 0")
     return result
+
+
+def _file(text: str) -> Path:
+    """A path that a file can have, for argparse."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is {'a folder' if path.is_dir() else 'in a folder that does not exist'}")
+    return path
 
 
 def positive(text: str) -> int:

@@ -25,18 +25,21 @@ from torch import nn
 from benchmarks.arguments import Findings, exit_with, finish, parser, positive
 from benchmarks.comparison import Bench
 from benchmarks.images import photograph
-from benchmarks.machine import PeakProbe, host_facts
+from benchmarks.machine import RUNTIMES, PeakProbe, host_facts
 from benchmarks.models import find_onnx, model_facts, read_spec
 from benchmarks.peers.eager_loop import EagerLoop
 from benchmarks.rounds import Timing, Work
 from benchmarks.twin import torch_twin
 from export.precision import half_wrapped
+from export.stamp import fill_of
 from export.to_torch import on_disk, serialised, trace_program
 from restore_sdk.cuda.driver import driver_reason
-from restore_sdk.errors import DeviceUnavailableError, RestoreError
+from restore_sdk.errors import DeviceUnavailableError, OptionsError, RestoreError
 from restore_sdk.restorer import Restorer
+from restore_sdk.spec import ModelSpec
 
 SIDES, STREAMED, FRAMES = (512, 1024), 1024, 24  # pixels; side and number of the frames of a stream
+SMALLEST, LOST = 16, 0.5  # side, pixels; share of the pixels where a model fills them in
 EAGER = "PyTorch loop, fp32"  # what all others are compared with
 WISHES: Mapping[str, tuple[tuple[str, str], ...]] = {  # device: (backend, precision)
     "cpu": (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "fp32"), ("openvino", "int8")),
@@ -83,9 +86,7 @@ def _waited(restore: Any, image: Any) -> None:
 @contextmanager
 def competitors(device: str, bench: Bench) -> Iterator[Competitors]:
     """All that can be opened on `device`; of the others a note says why not."""
-    network, same = torch_twin(bench.path)
-    if not same:
-        bench.findings.notes.append("the PyTorch network has random weights: its times count, its pictures do not")
+    network, _ = torch_twin(bench.path)
     half = {"PyTorch loop, fp16": EagerLoop(network, device, half=True)} if device != "cpu" else {}
     with ExitStack() as opened:
         ours = {}
@@ -94,7 +95,7 @@ def competitors(device: str, bench: Bench) -> Iterator[Competitors]:
             try:
                 model = _model(backend, precision, bench, network, opened)
                 ours[name] = opened.enter_context(Restorer(model, backend=backend, device=device, threads=bench.threads))
-                ours[name].restore(photograph(64, 64))  # an engine that opens may still not run
+                ours[name].restore(photograph(SMALLEST, SMALLEST))  # an engine that opens may still not run
             except (RestoreError, ValueError) as exc:
                 ours.pop(name, None)
                 bench.findings.notes.append(f"{device}: {name} was left out: {exc}")
@@ -104,17 +105,40 @@ def competitors(device: str, bench: Bench) -> Iterator[Competitors]:
 def _model(backend: str, precision: str, bench: Bench, network: nn.Module, opened: ExitStack) -> str | Path:
     """The file of that precision: a program made here, or an ONNX file, which is bundled under its own name."""
     if backend != "torch":
-        return bench.path if precision == "fp32" else find_onnx(f"{bench.model}-{precision}")
+        return bench.path if precision == "fp32" else find_onnx(_sibling(bench, precision))
     spec = read_spec(bench.path)
     lowered = half_wrapped(network) if precision == "fp16" else network
     program = serialised(trace_program(lowered, spec.channels, spec.size_multiple), spec)
     return opened.enter_context(on_disk(program))
 
 
+def _sibling(bench: Bench, precision: str) -> str:
+    """The same model in another precision: bundled, or beside the file that was given."""
+    name = f"{bench.path.stem}-{precision}"
+    return name if bench.model == bench.path.stem else str(bench.path.with_name(f"{name}.onnx"))
+
+
+def check_model(bench: Bench) -> None:
+    """Raise OptionsError for a file that is not FP32, or whose weights PyTorch cannot take over: what else would be compared?"""
+    precision = read_spec(bench.path).precision
+    if precision != "fp32":
+        raise OptionsError("--model", bench.model, f"an fp32 model, and this is {precision}: other precisions are found by name")
+    if not torch_twin(bench.path)[1]:
+        raise OptionsError("--model", bench.model, "a model whose spec tells how to rebuild it in PyTorch; export it again")
+
+
+def picture(side: int, spec: ModelSpec) -> NDArray[np.uint8]:
+    """A photograph; of a model that fills in pixels, one that has lost half of them."""
+    image, fill = photograph(side, side), fill_of(spec)
+    if fill is not None:
+        image[np.random.default_rng(side).random((side, side)) < LOST] = round(255 * fill)
+    return image
+
+
 def compare(runners: Competitors, bench: Bench, sides: Sequence[int]) -> None:
     """Times and answers on the host; on a GPU also on the device, and streams."""
     for side in sides:
-        image = photograph(side, side)
+        image = picture(side, read_spec(bench.path))
         add_errors(runners, image, bench.findings)
         timings = bench.compare(f"{runners.device}: images on the host, {side}x{side}", runners.on_host(image))
         add_speeds(f"{runners.device}_host_{side}", timings, bench.findings)
@@ -127,7 +151,7 @@ def compare(runners: Competitors, bench: Bench, sides: Sequence[int]) -> None:
 
 def compare_streams(runners: Competitors, bench: Bench) -> None:
     """FRAMES pictures one after the other and as a stream, whose copies lie beside the network's work."""
-    frames = [photograph(STREAMED, STREAMED)] * FRAMES
+    frames = [picture(STREAMED, read_spec(bench.path))] * FRAMES
     for name, restorer in runners.ours.items():
         variants: dict[str, Work] = {
             "one after the other": partial(_exhaust, restorer.restore_many, frames),
@@ -188,18 +212,24 @@ def main(words: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     with PeakProbe(arguments.threads) as probe:
         bench = Bench(arguments.model, path, arguments.threads, arguments.rounds, probe, findings)
+        check_model(bench)
         for device in devices(arguments.device, findings):
             with competitors(device, bench) as runners:
                 compare(runners, bench, arguments.sides)
         findings.add("probe_variation", probe.variation, "%")
-        host = host_facts(arguments.threads, peak=probe.peak, source=probe.source)
+        host = host_facts(arguments.threads, peak=probe.peak, source=probe.source, packages=RUNTIMES)
     findings.settings |= {"rounds": arguments.rounds, "sides": [float(side) for side in arguments.sides]}
+    findings.settings["device"] = arguments.device
     findings.notes.append(f"speed: how many times as fast as '{EAGER}', whose convolutions PyTorch may round to TF32 on a GPU")
     return finish("backends", arguments, findings, host, model_facts(path))
 
 
 def _sides(text: str) -> list[int]:
-    return [positive(word) for word in text.split(",")]
+    """Sides in pixels, each once, for argparse."""
+    sides = list(dict.fromkeys(positive(word) for word in text.split(",")))
+    if min(sides) < SMALLEST:
+        raise argparse.ArgumentTypeError(f"{min(sides)} is below {SMALLEST} pixels")
+    return sides
 
 
 if __name__ == "__main__":

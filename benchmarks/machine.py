@@ -19,6 +19,7 @@ from benchmarks.schema import Host
 
 HERE = Path(__file__).parent
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "torch", "scikit-image")
+RUNTIMES = ("onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "cuda-core")
 PROBE_SECONDS = 0.25
 
 
@@ -53,8 +54,15 @@ def machine_slug(host: Host) -> str:
     return "-".join([*words, str(host.cores), "cores", *re.findall(r"[a-z0-9]+", host.gpu.lower())])
 
 
-def host_facts(threads: int, *, peak: float | None = None, source: str = "not measured", sgemm: float | None = None) -> Host:
-    """Host record; peak and sgemm in GFLOP/s."""
+def host_facts(
+    threads: int,
+    *,
+    peak: float | None = None,
+    source: str = "not measured",
+    sgemm: float | None = None,
+    packages: tuple[str, ...] = (),
+) -> Host:
+    """Host record; peak and sgemm in GFLOP/s. `packages` whose versions matter beside the usual ones."""
     return Host(
         cpu=cpu_name(),
         cores=available_cores(),
@@ -62,7 +70,7 @@ def host_facts(threads: int, *, peak: float | None = None, source: str = "not me
         ram_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
         os=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        packages=installed_versions(PACKAGES),
+        packages=installed_versions((*PACKAGES, *packages)),
         peak_gflops=peak,
         peak_source=source,
         gpu=gpu_name(),

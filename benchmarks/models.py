@@ -15,6 +15,7 @@ from restore_sdk.backends.choice import CANDIDATES, fastest
 from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.backends.measuring import measure
 from restore_sdk.backends.onnx_file import read_onnx
+from restore_sdk.errors import OptionsError
 from restore_sdk.spec import ModelSpec
 from restore_sdk.zoo.registry import find_model
 
@@ -51,9 +52,9 @@ def model_facts(path: Path) -> Model:
 
 
 def find_onnx(model: str) -> Path:
-    """Path of a bundled name or an ONNX file. Raises ValueError for a checkpoint, ModelNotFoundError for neither."""
-    if is_checkpoint(model):
-        raise ValueError(f"{Path(model).name} is a checkpoint; this benchmark needs ONNX: run `python -m export onnx` first")
+    """Path of a bundled name or an ONNX file. Raises OptionsError for a checkpoint, ModelNotFoundError for neither."""
+    if model and is_checkpoint(model):
+        raise OptionsError("--model", model, "ONNX, and this is a checkpoint: run `python -m export onnx` first")
     return find_model(model)[0]
 
 

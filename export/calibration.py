@@ -18,6 +18,7 @@ from restore_sdk.image.files import read_image
 SIGMAS = (0, 25, 50)  # of the noise added, in 1/255; image k gets SIGMAS[k % 3]
 LOST = (0.5, 0.9, 0.95)  # shares of the pixels, for networks that fill them in; image k loses LOST[k % 3]
 MOST_IMAGES = 6
+MOST_LIGHT = 4.0  # of floats, white = 1: highlights may lie beyond it, 0 to 255 may not
 LOSSES = "50, 90 and 95 % of the pixels lost"
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 
@@ -102,9 +103,20 @@ def photographs(folder: Path) -> Iterator[NDArray[Any]]:
         ) from exc
     for file in files:
         try:
-            yield read_image(file).pixels
+            pixels = read_image(file).pixels
         except ImageReadError:
             continue
+        _check_range(file, pixels)
+        yield pixels
+
+
+def _check_range(file: Path, pixels: NDArray[Any]) -> None:
+    """Floats have white at 1; what is far from that would be measured as if it were light."""
+    if pixels.dtype.kind != "f":
+        return
+    low, high = float(pixels.min()), float(pixels.max())  # NaN if there is one
+    if not -MOST_LIGHT <= low <= high <= MOST_LIGHT:
+        raise ExportError(f"{file} has values of {low:g} to {high:g}, expected floats around 0 to 1", "scale it, or leave it out")
 
 
 def planes_of(pixels: NDArray[Any], channels: int, height: int, width: int) -> NDArray[np.float64]:

@@ -52,6 +52,8 @@ class Checkpoint:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """From a run folder or its model.safetensors. Raises CheckpointUnusableError and MissingExtraError."""
+    if path.suffix == ".onnx":
+        raise CheckpointUnusableError(path, f"{path} is an ONNX file, which only --precision int8 takes; pass a run folder")
     require("torch", "export")
     require("safetensors", "export")
     checkpoints = require("training.engine.checkpoint", "export")

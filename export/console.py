@@ -57,7 +57,7 @@ def print_int8(exported: ExportedInt8) -> None:
     """Path, size, digest, and what INT8 costs at each damage."""
     typer.echo(f"{exported.path}: {exported.size} bytes, sha256 {exported.sha256}")
     rows = [
-        (str(loss.damage), f"{loss.fp32:.2f}", f"{loss.int8:.2f}", f"{loss.db:.2f}", f"{loss.apart:.1f}")
+        (str(loss.damage), f"{loss.fp32:.2f}", f"{loss.int8:.2f}", f"{loss.db:.2f}", _decibels(loss.apart))
         for loss in exported.losses
     ]
     columns = ("input", "FP32, dB", "INT8, dB", "loss, dB", "INT8 against FP32, dB")

@@ -33,16 +33,14 @@ class DifferentNumbersError(ModelError):
         worst: float,
         tolerance: float,
         shape: tuple[int, ...],
+        remedy: str,
         *,
         psnr: float = math.inf,
         least_psnr: float = -math.inf,
     ) -> None:
         measured = f"{worst:.3g} ({psnr:.1f} dB)" if math.isfinite(least_psnr) else f"{worst:.3g}"
         wanted = f"{tolerance:.3g} and {least_psnr:g} dB" if math.isfinite(least_psnr) else f"{tolerance:.3g}"
-        super().__init__(
-            f"the outputs differ by {measured} on an input of shape {shape}, expected at most {wanted}; "
-            "look for a branch on the input's size, or pass another --opset"
-        )
+        super().__init__(f"the outputs differ by {measured} on an input of shape {shape}, expected at most {wanted}; {remedy}")
         self.worst, self.tolerance, self.shape = worst, tolerance, shape
         self.psnr, self.least_psnr = psnr, least_psnr
 

@@ -8,15 +8,17 @@ from export.errors import OutputError
 from training.engine.files import replacing, temporary_name
 
 
-def check_target(path: Path, suffix: str = ".onnx") -> None:
+def check_target(path: Path, suffix: str = ".onnx", *, source: Path | None = None) -> None:
     """Raise OutputError now if `write_whole` would fail later: wrong suffix, no folder, a folder in its place, or one in which no
-    file can be made."""
+    file can be made; and where it would replace `source`, what is exported."""
     if path.suffix != suffix:
         raise OutputError(path, f"its name must end in {suffix}; rename it")
     if path.is_dir():
         raise OutputError(path, "it is a folder; pass a file name")
     if not path.parent.is_dir():
         raise OutputError(path, f"the folder {path.parent} does not exist; create it first")
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise OutputError(path, "it is what is to be exported; pass another name")
     temporary = temporary_name(path)
     try:
         temporary.touch()

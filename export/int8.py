@@ -7,6 +7,7 @@ same file. Only convolutions are quantised: they are where the time goes, and th
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,10 +47,15 @@ class Loss:
         """The loss. Negative: a gain."""
         return self.fp32 - self.int8
 
-    def as_json(self) -> dict[str, float]:
-        """Rounded to what repeats."""
+    def as_json(self) -> dict[str, float | None]:
+        """Rounded."""
         figures = {"fp32": self.fp32, "int8": self.int8, "against_fp32": self.apart, "loss_db": self.db}
-        return {**self.damage.as_json(), **{name: round(value, 2) for name, value in figures.items()}}
+        return {**self.damage.as_json(), **{name: rounded(value) for name, value in figures.items()}}
+
+
+def rounded(decibels: float) -> float | None:
+    """To what repeats, and never -0; None where two answers are equal, which JSON has no number for."""
+    return round(decibels, 2) + 0.0 if math.isfinite(decibels) else None
 
 
 def quantised(content: bytes, batches: Iterable[FloatNCHW]) -> bytes:
@@ -90,7 +96,7 @@ def _quantise(model: Any, target: Path, feeds: Iterator[dict[str, FloatNCHW]]) -
             weight_type=kind,
             extra_options=SYMMETRIC,
         )
-    except (ValueError, RuntimeError, KeyError) as exc:
+    except (ValueError, RuntimeError, KeyError, AssertionError) as exc:  # the last of ranges that are not finite
         gist = next(iter(str(exc).splitlines()), type(exc).__name__)
         raise ExportError(f"ONNX Runtime cannot quantise the model ({gist})", "keep it in FP32") from exc
 

@@ -68,14 +68,24 @@ def int8_images(folder: Path, spec: ModelSpec) -> Int8Images:
     """
     large = (pixels for pixels in photographs(folder) if min(pixels.shape[:2]) >= SMALLEST * spec.scale)
     found = list(islice(large, MOST_IMAGES))
-    if len(found) < 2:
-        wanted = f"{SMALLEST * spec.scale} pixels a side"
-        raise ExportError(f"{folder} holds {len(found)} readable images of {wanted}, expected 2 or more", "pass another folder")
+    _check_count(folder, len(found), SMALLEST * spec.scale)
     ranges, measured = _damages(spec)
     calibrating = tuple(_pair(pixels, spec, ranges[k % len(ranges)], k).given for k, pixels in enumerate(found[::2]))
     held_out = tuple(_pair(pixels, spec, damage, k) for k, pixels in enumerate(found[1::2]) for damage in measured)
     origin = f"{len(calibrating)} images of {folder.name}, measured on {len(found) - len(calibrating)} others"
     return Int8Images(calibrating, held_out, origin)
+
+
+def check_images(folder: Path) -> None:
+    """Raise ExportError now if `int8_images` would fail later, whatever the network."""
+    large = (pixels for pixels in photographs(folder) if min(pixels.shape[:2]) >= SMALLEST)
+    _check_count(folder, len(list(islice(large, 2))), SMALLEST)
+
+
+def _check_count(folder: Path, found: int, side: int) -> None:
+    if found < 2:
+        found_so_many = f"{found} readable image{'' if found == 1 else 's'} of {side} pixels a side"
+        raise ExportError(f"{folder} holds {found_so_many}, expected 2 or more", "pass another folder")
 
 
 def _damages(spec: ModelSpec) -> tuple[tuple[Damage, ...], tuple[Damage, ...]]:

@@ -16,6 +16,7 @@ from export.to_int8 import MOST_LOSS_DB, ExportedInt8, export_int8
 from export.to_int8 import STEPS as INT8_STEPS
 from export.to_onnx import DEFAULT_OPSET, OPSETS
 from export.tolerance import INT8
+from restore_sdk.errors import OptionsError
 
 
 class OnnxPrecision(StrEnum):
@@ -47,6 +48,8 @@ def onnx_command(
     announce: Announce,
 ) -> Exported | ExportedInt8:
     """Trace the network, compare it with PyTorch, measure its reach, halo and memory, stamp all that, and write one file."""
+    if checkpoint.suffix == ".onnx" and opset != DEFAULT_OPSET:
+        raise OptionsError("opset", opset, "nothing with an .onnx file, which keeps its own; pass a run folder to choose one")
     options = dataclasses.replace(options, opset=opset)
     if precision is OnnxPrecision.INT8:
         return export_int8(checkpoint, output, options, most_loss_db=max_loss_db, announce=announce)

@@ -107,7 +107,7 @@ def export_onnx(
     it was.
     """
     options = options or ExportOptions()
-    check_target(target)
+    check_target(target, source=checkpoint)
     check_folder(options.calibration)
     announce("load")
     loaded = load_checkpoint(checkpoint)
@@ -128,7 +128,10 @@ def export_onnx(
 def _lowered(loaded: Checkpoint, options: ExportOptions) -> tuple[nn.Module, Gate | None]:
     if options.precision is Precision.FP32:
         return loaded.network, None
-    return in_half(loaded, options.keep_fp32, options.calibration, always=_kept_by_method(loaded))
+    network, gate = in_half(loaded, options.keep_fp32, options.calibration, always=_kept_by_method(loaded))
+    if gate.keep and not any(weights.dtype.itemsize == 2 for weights in network.state_dict().values()):
+        raise OptionsError("keep_fp32", gate.keep, "a layer with weights that is left in FP16; else pass --precision fp32")
+    return network, gate
 
 
 def _kept_by_method(loaded: Checkpoint) -> tuple[str, ...]:

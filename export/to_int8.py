@@ -14,8 +14,8 @@ from export.calibration import calibration
 from export.errors import ExportError
 from export.files import check_target, write_whole
 from export.halo import FastHalo, calibration_side, check_exact_tiles, find_fast_halo
-from export.int8 import Loss, check_loss, losses, quantised
-from export.int8_images import Damage, Int8Images, int8_images
+from export.int8 import Loss, check_loss, losses, quantised, rounded
+from export.int8_images import Damage, Int8Images, check_images, int8_images
 from export.peak_memory import bytes_per_pixel
 from export.produce import STEPS as ONNX_STEPS
 from export.produce import Announce, ExportOptions, export_onnx
@@ -78,7 +78,8 @@ def export_int8(
     if folder is None:
         raise OptionsError("calibration", None, "a folder of images like those to be restored, for precision 'int8'")
     options = dataclasses.replace(options, precision=Precision.FP32)  # refuses what INT8 does not take either
-    check_target(target)
+    check_target(target, source=source)
+    check_images(folder)
     content, spec = _in_fp32(source, options, announce)
     images = int8_images(folder, spec)
     announce("quantise")
@@ -88,11 +89,13 @@ def export_int8(
         announce("loss")
         found, verification = _compared(fp32, int8, images, options, most_loss_db)
         announce("INT8 tiles")
-        tile_error, fast = _tiles(counting(int8, options.on_run), options)
+        tile_error, fast, measured_on = _tiles(counting(int8, options.on_run), options)
     announce("INT8 memory")
     with on_disk(lowered, spec) as path:
         memory = bytes_per_pixel(path, spec.size_multiple, options.memory_sides, options.on_run)
-    spec = dataclasses.replace(_stated(spec, found, images), fast_halo=fast.halo, fast_error=fast.error, bytes_per_pixel=memory)
+    spec = _stated(spec, found, images)
+    tiles = {"fast_halo": fast.halo, "fast_error": fast.error, "source": {**spec.source, "fast_tiles": measured_on}}
+    spec = dataclasses.replace(spec, bytes_per_pixel=memory, **tiles)  # type: ignore[arg-type]
     announce("write")
     written = stamped(lowered, spec)
     write_whole(target, written)
@@ -120,23 +123,24 @@ def _compared(
     spec, allowed = int8.spec, allowed_difference(options.tolerance, INT8)
     form = (spec.channels, spec.size_multiple, allowed.max_abs)
     verification = compare(int8.infer, fp32.infer, *form, least_psnr=allowed.psnr, fill=fill_of(spec))
-    verification.check()
+    verification.check(remedy="calibrate on images like those to be restored, in the same range")
     return found, verification
 
 
-def _tiles(int8: Backend, options: ExportOptions) -> tuple[float | None, FastHalo]:
+def _tiles(int8: Backend, options: ExportOptions) -> tuple[float | None, FastHalo, str]:
+    """Error of exact tiles, the fast halo, and what both were measured on."""
     spec = int8.spec
     radius, multiple = spec.receptive_radius, spec.size_multiple
     images = calibration(options.calibration, spec.channels, calibration_side(radius, multiple)).seen_by(fill_of(spec))
     error = None if radius is None else check_exact_tiles(int8, images, radius, multiple)
-    return error, find_fast_halo(int8, images, radius, multiple)
+    return error, find_fast_halo(int8, images, radius, multiple), images.origin
 
 
 def _stated(spec: ModelSpec, found: tuple[Loss, ...], images: Int8Images) -> ModelSpec:
     """The FP32 file's quality is not this one's: the measured loss takes its place."""
     measured_on = images.origin.rpartition("images of ")[2].partition(",")[0]
     quality = tuple(
-        {**_measured_at(measured_on, loss.damage), "psnr": round(loss.int8, 2), "loss_db": round(loss.db, 2)} for loss in found
+        {**_measured_at(measured_on, loss.damage), "psnr": rounded(loss.int8), "loss_db": rounded(loss.db)} for loss in found
     )
     return dataclasses.replace(spec, quality=quality, source={**spec.source, "int8": json.dumps(_summary(found, images.origin))})
 
@@ -149,4 +153,4 @@ def _measured_at(images: str, damage: Damage) -> dict[str, Any]:
 
 
 def _summary(found: tuple[Loss, ...], origin: str) -> dict[str, Any]:
-    return {"loss_db": max(round(loss.db, 2) for loss in found), "images": origin, "levels": [loss.as_json() for loss in found]}
+    return {"loss_db": rounded(max(loss.db for loss in found)), "images": origin, "levels": [loss.as_json() for loss in found]}

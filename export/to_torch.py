@@ -53,7 +53,8 @@ def export_torch(
     was. An FP16 program is checked on the CPU with half values and float32 sums, as a GPU computes.
     """
     options = options or ExportOptions()
-    check_target(target, PROGRAM_SUFFIX)
+    check_target(target, PROGRAM_SUFFIX, source=checkpoint)
+    check_target(sidecar(target), ".sha256")
     onnx = _as_onnx(checkpoint, options, announce)
     announce("program")
     loaded = load_checkpoint(checkpoint)

@@ -70,17 +70,19 @@ class Verification:
         """Whether that shape is within the tolerance; NaN is not."""
         return Tolerance(self.tolerance, self.least_psnr).allows(item.max_abs, item.psnr)
 
-    def check(self) -> None:
-        """Raise DifferentNumbersError unless passed."""
+    def check(self, *, remedy: str = "look for a branch on the input's size, or pass another --opset") -> None:
+        """Raise DifferentNumbersError, which ends in `remedy`, unless passed."""
         failed = [item for item in self.differences if not self.allows(item)]
         if failed:
             worst = self.worst if self.worst in failed else min(failed, key=lambda item: item.psnr)
-            raise DifferentNumbersError(worst.max_abs, self.tolerance, worst.shape, psnr=worst.psnr, least_psnr=self.least_psnr)
+            limits = {"psnr": worst.psnr, "least_psnr": self.least_psnr}
+            raise DifferentNumbersError(worst.max_abs, self.tolerance, worst.shape, remedy, **limits)
 
     def as_json(self) -> dict[str, Any]:
         rows = [item.as_json() for item in self.differences]
         least_psnr = self.least_psnr if math.isfinite(self.least_psnr) else None
-        allowed = {"passed": self.passed, "tolerance": self.tolerance, "least_psnr": least_psnr}
+        tolerance = self.tolerance if math.isfinite(self.tolerance) else None
+        allowed = {"passed": self.passed, "tolerance": tolerance, "least_psnr": least_psnr}
         return {**allowed, "max_abs": self.worst.as_json()["max_abs"], "shapes": rows}
 
 
@@ -179,6 +181,8 @@ def _reference(against: Path, spec: ModelSpec, threads: int | None) -> Iterator[
     """What to compare with, and its precision. An .onnx file needs no spec and is opened under the other's."""
     if against.suffix == ".onnx":
         file = read_onnx(against)
+        if METADATA_KEY in file.metadata:
+            _check_contract(spec, ModelSpec.from_metadata(file.metadata))
         with opened(file.content, spec, threads=threads) as backend:
             yield backend.infer, _precision(file)
     elif against.suffix == PROGRAM_SUFFIX:

@@ -28,6 +28,7 @@ from restore_sdk.tiling.recovery import FULL, Recovery, replanner
 from restore_sdk.tiling.walk import FLOAT32, check_float32, check_output, walk
 
 Image: TypeAlias = NDArray[Any]
+Mask: TypeAlias = NDArray[Any] | None
 Infer: TypeAlias = Callable[[FloatNCHW], FloatNCHW]
 InferMany: TypeAlias = Callable[[Iterable[FloatNCHW]], Iterator[FloatNCHW]]
 Bind: TypeAlias = Callable[[tuple[int, int, int, int]], Bound]
@@ -226,8 +227,11 @@ def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
     return shape
 
 
-def refuse_mask(spec: ModelSpec) -> None:
+def refuse_mask(spec: ModelSpec, mask: Mask) -> None:
     """Raise MaskError for a mask that the model does not take, or one that it needs."""
+    if "mask" not in spec.inputs and mask is None:
+        return
     if "mask" not in spec.inputs:
-        raise MaskError(f"model {spec.name!r} takes no mask; leave it out, or choose a model that fills in pixels")
+        remedy = "make black what is to be filled in" if spec.task == "inpaint" else "choose a model that fills in pixels"
+        raise MaskError(f"model {spec.name!r} takes no mask; leave it out, and {remedy}, or use 'dip-inpaint'")
     raise MaskError(f"model {spec.name!r} needs a mask, which this release cannot feed; upgrade restore-sdk")

@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk import __version__
 from restore_sdk.errors import OptionsError, RestorerClosedError
-from restore_sdk.host_images import HostImages, Image, Infer, InferMany, TileCallback, refuse_mask
+from restore_sdk.host_images import HostImages, Image, Infer, InferMany, Mask, TileCallback, refuse_mask
 from restore_sdk.model_opening import open_model
 from restore_sdk.options import DEFAULT_QUEUE, ChannelOrder, check_callback, checked_clip, tile_options
 from restore_sdk.spec import ModelSpec
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from restore_sdk.stream.frames import FrameStream, Policy
     from restore_sdk.stream.reuse import ReusedTiles
     from restore_sdk.tiling.plan import TilePlan
-
-    Mask: TypeAlias = NDArray[Any] | None
 
 
 class Restorer:
@@ -124,8 +122,8 @@ class Restorer:
         if usual and type(image) is np.ndarray and (made := self._host.quickly(image)) is not None:
             self._last_plan = made[1]
             return made[0]
-        if self._dip is None and (mask is not None or "mask" in self._spec.inputs):
-            refuse_mask(self._spec)
+        if self._dip is None:
+            refuse_mask(self._spec, mask)
         if on_tile is not None:
             check_callback("on_tile", on_tile, "(tiles done, tiles in all)")
         order, clip = self._order if channel_order is None else channel_order, self._clip if clip is None else checked_clip(clip)
@@ -283,6 +281,7 @@ class Restorer:
             made = self._dip.restore(image, mask, order=order, clip=clip, on_tile=on_tile)
             self._last_plan = self._dip.plan(*image.shape[:2])
             return made.image, self._last_plan
+        refuse_mask(self._spec, mask)
         restored, plan = self._host.restore(image, infer, self._many, order=order, clip=clip, options=options, on_tile=on_tile)
         self._last_plan = plan
         return restored, plan

@@ -80,13 +80,17 @@ def wished(options: DipOptions, settings: Settings) -> DipOptions:
 
 
 def kernel_of(text: str) -> Any:
-    """An image file as a kernel, or the text itself. Raises UsageError for a file that is not there, ImageReadError."""
+    """An image file as a kernel, what is transparent in it being 0, or the text itself. Raises UsageError for a file that is not
+    there, ImageReadError."""
     if not os.path.isfile(text):
         if Path(text).suffix.lower() in supported_read_suffixes():
             raise UsageError(f"--kernel {text} does not exist; name an image file, or a blur such as gaussian-blur:sigma=2")
         return text
     pixels = read_image(Path(text)).pixels.astype(np.float64)
-    return pixels if pixels.ndim == 2 else pixels[..., :3].mean(2)
+    if pixels.ndim == 2:
+        return pixels
+    light = pixels[..., :3].mean(2)
+    return light * pixels[..., 3] if pixels.shape[2] == 4 else light  # scaled to sum 1 afterwards
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

@@ -46,7 +46,9 @@ def check_array(image: object) -> NDArray[Any]:
         remedy = _FOREIGN.get(kind.__module__.partition(".")[0], "pass np.asarray(image)")
         raise ImageTypeError(f"a {kind.__module__}.{kind.__qualname__}", "a numpy array", remedy)
     if type(image) is not np.ndarray and isinstance(image, np.ma.MaskedArray):
-        raise ImageTypeError("a masked array", "a plain numpy array", "pass image.filled(0), and the mask as mask=")
+        raise ImageTypeError(
+            "a masked array", "a plain numpy array", "pass image.filled(0), and to 'dip-inpaint' the mask as mask="
+        )
     return image
 
 
@@ -88,7 +90,7 @@ def check_finite(image: NDArray[Any]) -> None:
 
 def warn_of_scale(image: NDArray[Any]) -> None:
     """Warn with RestoreWarning of floats so far above white that clipping would leave a white image: they count to 255."""
-    highest = float(image.max())
+    highest = float((image[..., :3] if image.ndim == 3 else image).max())  # alpha is not clipped
     if highest > FAR_ABOVE_WHITE:
         warnings.warn(
             f"float values reach {highest:g} and white is 1.0, so the result is clipped to white there; divide the image "

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 import restore_sdk
 from restore_sdk.backends.function import FunctionBackend
@@ -70,6 +71,19 @@ def test_model_by_path(small_model: Path, kind: type) -> None:
 def test_mask_for_a_model_that_takes_none(restorer: Restorer) -> None:
     with pytest.raises(MaskError, match="'small' takes no mask"):
         restorer(noise(8, 8, 3), np.zeros((8, 8), bool))
+
+
+def test_mask_beside_a_file_for_a_model_that_takes_none(restorer: Restorer, tmp_path: Path) -> None:
+    Image.fromarray((noise(8, 8, 3) * 255).clip(0, 255).astype(np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(MaskError, match="'small' takes no mask"):
+        restorer.restore_file(tmp_path / "a.png", tmp_path / "b.png", mask=np.ones((8, 8), bool))
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_model_that_fills_in_says_how_it_is_told() -> None:
+    filling = Restorer(FunctionBackend(ModelSpec(name="fill", method="m", task="inpaint"), lambda batch: batch))
+    with pytest.raises(MaskError, match="'fill' takes no mask; leave it out, and make black what is to be filled in"):
+        filling(noise(8, 8, 3), np.ones((8, 8), bool))
 
 
 def test_model_that_needs_a_mask_is_refused_with_a_remedy() -> None:

@@ -16,7 +16,7 @@ LOST_WITHIN = 1 / 400  # of the fill: more than rounding it to 8 bits costs, les
 
 
 def lost_values(y: Tensor, fill: float, *, whole_pixels: bool = False) -> Tensor:
-    """Which values of `y`, (N, C, H, W), are lost: bool, its shape, True where the value is `fill`; with `whole_pixels` where all C
+    """Which values of `y`, (N, C, H, W), are lost: bool, its shape, True where it is `fill`; with `whole_pixels` where all C
     are."""
     apart = (y - fill).abs()
     if whole_pixels:

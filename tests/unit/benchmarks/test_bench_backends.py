@@ -14,11 +14,11 @@ from benchmarks import backends
 from benchmarks.arguments import Findings
 from benchmarks.comparison import Bench
 from benchmarks.machine import PeakProbe
-from benchmarks.models import find_onnx
+from benchmarks.models import find_onnx, read_spec
 from benchmarks.peers.eager_loop import EagerLoop
 from benchmarks.rounds import Timing
 from benchmarks.schema import TimingRow, read_result
-from restore_sdk.errors import DeviceUnavailableError
+from restore_sdk.errors import DeviceUnavailableError, OptionsError
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 
@@ -49,6 +49,36 @@ def test_what_cannot_be_opened_is_named(bench: Bench, monkeypatch: pytest.Monkey
     first, second = bench.findings.notes
     assert first.startswith("cpu: onnxruntime, fp4 was left out: ")
     assert "backend='nothing'" in second
+
+
+def test_models_that_cannot_be_compared(bench: Bench, tmp_path: Path) -> None:
+    backends.check_model(bench)
+    bench.path = find_onnx("denoise-int8")
+    with pytest.raises(OptionsError, match="expected an fp32 model, and this is int8"):
+        backends.check_model(bench)
+    copy = tmp_path / "mine.onnx"
+    copy.write_bytes(find_onnx("denoise").read_bytes())
+    bench.model, bench.path = str(copy), copy
+    assert backends._sibling(bench, "int8") == str(tmp_path / "mine-int8.onnx")
+
+
+@pytest.mark.parametrize("sides", ["8", "32,", ""])
+def test_sides_that_cannot_be(sides: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        backends.main(["--sides", sides])
+    assert ended.value.code == 2
+    assert "--sides" in capsys.readouterr().err
+
+
+def test_results_need_a_file_that_can_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        backends.main(["--json", str(tmp_path)])
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_pictures_of_a_model_that_fills_in_have_lost_pixels() -> None:
+    filling = read_spec(find_onnx("unmask"))
+    assert (backends.picture(64, filling) == 0).all(2).mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_streams_are_timed_beside_the_loop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

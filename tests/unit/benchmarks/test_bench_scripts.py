@@ -19,6 +19,7 @@ from benchmarks.machine import PeakProbe
 from benchmarks.models import find_onnx, model_facts
 from benchmarks.processes import run_child
 from benchmarks.schema import QualityRow, TimingRow, read_result
+from restore_sdk.errors import OptionsError
 from restore_sdk.options import TileOptions
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import METADATA_KEY, ModelSpec
@@ -106,7 +107,7 @@ def test_quality_takes_a_checkpoint(data: Path, tmp_path: Path) -> None:
     save_network(tmp_path / "model.safetensors", ResidualUNet(**arguments), card)
     assert run_quality(tmp_path / "model.safetensors", data, tmp_path / "q.json", "--sets", "kodak24") == 0
     assert read_result(tmp_path / "q.json").model.name == "pilot (checkpoint)"
-    with pytest.raises(ValueError, match="is a checkpoint"):
+    with pytest.raises(OptionsError, match="this is a checkpoint"):
         find_onnx(str(tmp_path / "model.safetensors"))
 
 

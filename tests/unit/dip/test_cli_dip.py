@@ -58,6 +58,11 @@ def test_a_kernel_is_text_or_an_image(tmp_path: Path) -> None:
         kernel_of("none.png")
     options = options_of(DipFlags(kernel=str(tmp_path / "kernel.png")))
     assert np.asarray(options.kernel) == pytest.approx(1 / 9)
+    transparent = np.full((3, 3, 4), 200, np.uint8)
+    transparent[:, ::2, 3] = 0
+    Image.fromarray(transparent).save(tmp_path / "column.png")
+    column = np.asarray(options_of(DipFlags(kernel=str(tmp_path / "column.png"))).kernel)
+    assert column == pytest.approx(np.array([[0, 1, 0]] * 3) / 3)
 
 
 def test_denoising_writes_picture_trace_and_json(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,17 @@ def test_a_folder_without_images_is_an_error(name: str, tmp_path: Path) -> None:
             check(tmp_path / name)
 
 
+@pytest.mark.parametrize("wrong", [255.0, np.nan, -np.inf])
+def test_floats_far_from_light_are_refused_by_name(wrong: float, tmp_path: Path) -> None:
+    pixels = np.full((30, 30), 0.5, np.float32)
+    cv2.imwrite(str(tmp_path / "light.tif"), pixels)
+    assert calibration(tmp_path, 1, 24).images[0].mean() == pytest.approx(0.5, abs=0.05)
+    pixels[0, 0] = wrong
+    cv2.imwrite(str(tmp_path / "odd.tif"), pixels)
+    with pytest.raises(ExportError, match=r"odd\.tif has values of .*, expected floats around 0 to 1; scale it"):
+        calibration(tmp_path, 1, 24)
+
+
 def test_networks_that_fill_see_lost_pixels() -> None:
     found = calibration(None, 3, 64)
     assert found.seen_by(None) is found

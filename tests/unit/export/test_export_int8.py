@@ -15,7 +15,7 @@ from tiny_checkpoint import QUICK
 from typer.testing import CliRunner
 
 from export.calibration import texture
-from export.errors import ExportError, Int8LossError
+from export.errors import ExportError, Int8LossError, OutputError
 from export.int8 import Loss, check_loss, losses, quantised
 from export.int8_images import LOSSES, MEASURED_SIGMAS, Damage, Pair, int8_images
 from export.produce import Exported, ExportOptions
@@ -187,6 +187,23 @@ def test_networks_that_fill_are_measured_on_lost_pixels(photos: Path) -> None:
     assert [(batch == 0.5).mean().round(1) for batch in images.calibrating] == [0.5, 0.9]
 
 
+def test_equal_answers_are_no_number_in_json() -> None:
+    told = Loss(Damage(15), fp32=30.0, int8=30.001, apart=np.inf).as_json()
+    assert told == {"sigma": 15, "fp32": 30.0, "int8": 30.0, "against_fp32": None, "loss_db": 0.0}
+    assert json.dumps(told, allow_nan=False).count("-0.0") == 0
+
+
+def test_too_few_images_are_told_before_the_export(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((80, 80, 3), np.uint8))
+    lonely = dataclasses.replace(QUICK, calibration=tmp_path)
+    with pytest.raises(ExportError, match="holds 1 readable image of 64 pixels a side, expected 2"):
+        export_int8(tmp_path / "no checkpoint is read", tmp_path / "m.onnx", lonely)
+
+
+def test_tiles_say_what_they_were_measured_on(int8: ExportedInt8, photos: Path) -> None:
+    assert int8.spec.source["fast_tiles"] == f"4 images of {photos.name}, sigma 0, 25 and 50"
+
+
 def test_damage_is_named() -> None:
     assert (str(Damage(15)), Damage(15).as_json()) == ("sigma 15", {"sigma": 15})
     assert (str(LOSSES[1]), LOSSES[1].as_json()) == ("90 % lost pixels", {"lost": 0.9})
@@ -200,6 +217,8 @@ def test_refusals(exported: Exported, int8: ExportedInt8, options: ExportOptions
         export_int8(int8.path, target, options)
     with pytest.raises(OptionsError, match="'int8' all but convolutions"):
         export_int8(exported.path, target, dataclasses.replace(options, precision=Precision.FP16, keep_fp32=("head",)))
+    with pytest.raises(OutputError, match="it is what is to be exported"):
+        export_int8(exported.path, exported.path, options)
     with pytest.raises(ExportError, match="holds 0 readable images of 64 pixels"):
         export_int8(exported.path, target, dataclasses.replace(options, calibration=tmp_path))
     content, spec = read_stamped(exported.path)
@@ -223,6 +242,14 @@ def test_command_prints_the_loss_and_says_it_in_json(exported: Exported, photos:
     assert told["int8"]["levels"][0]["sigma"] == 15
     assert shown.exit_code == 0
     assert f"INT8 loses at most {told['int8']['loss_db']:.2f} dB; calibrated on 2 images of {photos.name}" in shown.stdout
+
+
+def test_command_keeps_an_onnx_files_opset(exported: Exported, photos: Path, tmp_path: Path) -> None:
+    flags = ("--precision", "int8", "--calibration", photos, "--opset", 18)
+    arguments = [str(item) for item in ("onnx", exported.path, "-o", tmp_path / "m.onnx", *flags, "--json")]
+    told = CliRunner().invoke(app, arguments)
+    assert told.exit_code == 2
+    assert "nothing with an .onnx file, which keeps its own" in json.loads(told.stdout)["error"]["message"]
 
 
 def test_command_without_images_is_wrong_usage(exported: Exported, tmp_path: Path) -> None:

@@ -143,6 +143,21 @@ def test_a_file_that_is_no_safetensors(tmp_path: Path) -> None:
         export_onnx(tmp_path, tmp_path / "a.onnx")
 
 
+def test_an_onnx_file_is_no_checkpoint(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointUnusableError, match="is an ONNX file, which only --precision int8 takes"):
+        export_onnx(exported.path, tmp_path / "a.onnx")
+
+
+def test_what_is_exported_is_not_written_over(exported: Exported, tmp_path: Path) -> None:
+    copy, link = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    copy.write_bytes(exported.path.read_bytes())
+    link.symlink_to(copy)
+    for target in (copy, link):
+        with pytest.raises(OutputError, match="it is what is to be exported"):
+            check_target(target, source=copy)
+    check_target(tmp_path / "c.onnx", source=copy)
+
+
 def test_a_missing_calibration_folder_is_told_before_any_work(tmp_path: Path) -> None:
     options = dataclasses.replace(QUICK, calibration=tmp_path / "nowhere")
     with pytest.raises(ExportError, match="nowhere is no folder"):

@@ -137,6 +137,12 @@ def test_a_target_that_cannot_be(tiny_run: Path, tmp_path: Path, name: str) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_digest_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "m.pt2.sha256").mkdir()
+    with pytest.raises(OutputError, match="it is a folder"):
+        export_torch(tmp_path / "no checkpoint is read", tmp_path / "m.pt2", QUICK)
+
+
 def test_a_failing_check_leaves_the_old_files(tiny_run: Path, tmp_path: Path) -> None:
     target = tmp_path / "m.pt2"
     target.write_bytes(b"old")

@@ -67,6 +67,17 @@ def test_the_spec_tells_what_lost_pixels_hold() -> None:
     assert {text: fill_of(dataclasses.replace(PLAIN, source={"network": text})) for text in networks} == networks
 
 
+def test_two_onnx_files_of_different_promises(exported: Exported, tmp_path: Path) -> None:
+    content, spec = read_stamped(exported.path)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(stamped(content, dataclasses.replace(spec, size_multiple=1)))
+    for pair in ((other, exported.path), (exported.path, other)):
+        with pytest.raises(ExportError, match="compare two forms of one network"):
+            verify(*pair, threads=1)
+    told = json.dumps(verify(exported.path, exported.path, tolerance=math.inf, threads=1).as_json(), allow_nan=False)
+    assert json.loads(told)["tolerance"] is None
+
+
 def test_an_offset_is_measured() -> None:
     """A constant offset of 1/64 (exact in binary on top of 0 or 1) gives a PSNR of 20 * log10(64) = 36.12 dB."""
     report = compare(lambda x: np.rint(x) + np.float32(1 / 64), np.rint, 1, 4, tolerance=0.01)

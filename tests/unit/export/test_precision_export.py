@@ -163,6 +163,12 @@ def test_the_methods_card_may_name_layers(tmp_path: Path, monkeypatch: pytest.Mo
     assert json.loads(done.spec.source["fp16"])["keep_fp32"] == ["loud", "tail"]
 
 
+def test_keeping_every_layer_leaves_nothing_to_lower(tiny_run: Path, tmp_path: Path) -> None:
+    every = tuple(name for name, _ in load_checkpoint(tiny_run).network.named_children())
+    with pytest.raises(OptionsError, match="a layer with weights that is left in FP16; else pass --precision fp32"):
+        export_onnx(tiny_run, tmp_path / "a.onnx", dataclasses.replace(FP16, keep_fp32=every))
+
+
 def test_keeping_layers_makes_no_sense_in_fp32() -> None:
     with pytest.raises(OptionsError, match="keeps every layer"):
         ExportOptions(keep_fp32=("head",))
