@@ -8,6 +8,7 @@ from float32's is measured beside its time.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -106,7 +107,7 @@ def _model(backend: str, precision: str, bench: Bench, network: nn.Module, opene
     """The file of that precision: a program made here, or an ONNX file, which is bundled under its own name."""
     if backend != "torch":
         return bench.path if precision == "fp32" else find_onnx(_sibling(bench, precision))
-    spec = read_spec(bench.path)
+    spec = dataclasses.replace(read_spec(bench.path), precision=precision, sha256="")
     lowered = half_wrapped(network) if precision == "fp16" else network
     program = serialised(trace_program(lowered, spec.channels, spec.size_multiple), spec)
     return opened.enter_context(on_disk(program))
