@@ -29,7 +29,7 @@ from benchmarks.images import photograph
 from benchmarks.machine import RUNTIMES, PeakProbe, host_facts
 from benchmarks.models import find_onnx, model_facts, read_spec
 from benchmarks.peers.eager_loop import EagerLoop
-from benchmarks.rounds import Timing, Work
+from benchmarks.rounds import Timing, Work, paired_ratio
 from benchmarks.twin import torch_twin
 from export.precision import half_wrapped
 from export.stamp import fill_of
@@ -62,6 +62,7 @@ class Competitors:
     """Who runs on one device: ours by name, the PyTorch code by name."""
 
     device: str
+    spec: ModelSpec
     ours: Mapping[str, Restorer]
     peers: Mapping[str, EagerLoop]
 
@@ -87,29 +88,29 @@ def _waited(restore: Any, image: Any) -> None:
 @contextmanager
 def competitors(device: str, bench: Bench) -> Iterator[Competitors]:
     """All that can be opened on `device`; of the others a note says why not."""
-    network, _ = torch_twin(bench.path)
+    spec, network = read_spec(bench.path), checked_twin(bench)
     half = {"PyTorch loop, fp16": EagerLoop(network, device, half=True)} if device != "cpu" else {}
     with ExitStack() as opened:
         ours = {}
         for backend, precision in WISHES[device]:
             name = f"{backend}, {precision}"
             try:
-                model = _model(backend, precision, bench, network, opened)
+                model = _model(backend, dataclasses.replace(spec, precision=precision), bench, network, opened)
                 ours[name] = opened.enter_context(Restorer(model, backend=backend, device=device, threads=bench.threads))
                 ours[name].restore(photograph(SMALLEST, SMALLEST))  # an engine that opens may still not run
             except (RestoreError, ValueError) as exc:
                 ours.pop(name, None)
                 bench.findings.notes.append(f"{device}: {name} was left out: {exc}")
-        yield Competitors(device, ours, {EAGER: EagerLoop(network, device), **half})
+        yield Competitors(device, spec, ours, {EAGER: EagerLoop(network, device), **half})
 
 
-def _model(backend: str, precision: str, bench: Bench, network: nn.Module, opened: ExitStack) -> str | Path:
-    """The file of that precision: a program made here, or an ONNX file, which is bundled under its own name."""
+def _model(backend: str, spec: ModelSpec, bench: Bench, network: nn.Module, opened: ExitStack) -> str | Path:
+    """The file in the precision of `spec`: a program made here, or an ONNX file, which is bundled under its own name."""
     if backend != "torch":
-        return bench.path if precision == "fp32" else find_onnx(_sibling(bench, precision))
-    spec = dataclasses.replace(read_spec(bench.path), precision=precision, sha256="")
-    lowered = half_wrapped(network) if precision == "fp16" else network
-    program = serialised(trace_program(lowered, spec.channels, spec.size_multiple), spec)
+        return bench.path if spec.precision == "fp32" else find_onnx(_sibling(bench, spec.precision))
+    lowered = half_wrapped(network) if spec.precision == "fp16" else network
+    traced = trace_program(lowered, spec.channels, spec.size_multiple)
+    program = serialised(traced, dataclasses.replace(spec, sha256=""))
     return opened.enter_context(on_disk(program))
 
 
@@ -119,13 +120,16 @@ def _sibling(bench: Bench, precision: str) -> str:
     return name if bench.model == bench.path.stem else str(bench.path.with_name(f"{name}.onnx"))
 
 
-def check_model(bench: Bench) -> None:
-    """Raise OptionsError for a file that is not FP32, or whose weights PyTorch cannot take over: what else would be compared?"""
+def checked_twin(bench: Bench) -> nn.Module:
+    """The network in PyTorch. Raises OptionsError for a file that is not FP32, or whose weights cannot be taken over: what else
+    would be compared?"""
     precision = read_spec(bench.path).precision
     if precision != "fp32":
         raise OptionsError("--model", bench.model, f"an fp32 model, and this is {precision}: other precisions are found by name")
-    if not torch_twin(bench.path)[1]:
+    network, same = torch_twin(bench.path)
+    if not same:
         raise OptionsError("--model", bench.model, "a model whose spec tells how to rebuild it in PyTorch; export it again")
+    return network
 
 
 def picture(side: int, spec: ModelSpec) -> NDArray[np.uint8]:
@@ -139,7 +143,7 @@ def picture(side: int, spec: ModelSpec) -> NDArray[np.uint8]:
 def compare(runners: Competitors, bench: Bench, sides: Sequence[int]) -> None:
     """Times and answers on the host; on a GPU also on the device, and streams."""
     for side in sides:
-        image = picture(side, read_spec(bench.path))
+        image = picture(side, runners.spec)
         add_errors(runners, image, bench.findings)
         timings = bench.compare(f"{runners.device}: images on the host, {side}x{side}", runners.on_host(image))
         add_speeds(f"{runners.device}_host_{side}", timings, bench.findings)
@@ -152,7 +156,7 @@ def compare(runners: Competitors, bench: Bench, sides: Sequence[int]) -> None:
 
 def compare_streams(runners: Competitors, bench: Bench) -> None:
     """FRAMES pictures one after the other and as a stream, whose copies lie beside the network's work."""
-    frames = [picture(STREAMED, read_spec(bench.path))] * FRAMES
+    frames = [picture(STREAMED, runners.spec)] * FRAMES
     for name, restorer in runners.ours.items():
         variants: dict[str, Work] = {
             "one after the other": partial(_exhaust, restorer.restore_many, frames),
@@ -182,8 +186,7 @@ def add_speeds(case: str, timings: Mapping[str, Timing], findings: Findings) -> 
     """How many times as fast as the PyTorch loop in float32 each is: the median over rounds of the ratio within one round."""
     for name, timing in timings.items():
         if name != EAGER:
-            ratios = [slow / fast for slow, fast in zip(timings[EAGER].wall, timing.wall, strict=True)]
-            findings.add(f"{case}_{slug(name)}_speed", float(np.median(ratios)), "x")
+            findings.add(f"{case}_{slug(name)}_speed", paired_ratio(timings[EAGER], timing), "x")
 
 
 def slug(name: str) -> str:
@@ -213,7 +216,6 @@ def main(words: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     with PeakProbe(arguments.threads) as probe:
         bench = Bench(arguments.model, path, arguments.threads, arguments.rounds, probe, findings)
-        check_model(bench)
         for device in devices(arguments.device, findings):
             with competitors(device, bench) as runners:
                 compare(runners, bench, arguments.sides)

@@ -93,9 +93,8 @@ def export_int8(
     announce("INT8 memory")
     with on_disk(lowered, spec) as path:
         memory = bytes_per_pixel(path, spec.size_multiple, options.memory_sides, options.on_run)
-    spec = _stated(spec, found, images)
-    tiles = {"fast_halo": fast.halo, "fast_error": fast.error, "source": {**spec.source, "fast_tiles": measured_on}}
-    spec = dataclasses.replace(spec, bytes_per_pixel=memory, **tiles)  # type: ignore[arg-type]
+    spec = _stated(spec, found, images, measured_on)
+    spec = dataclasses.replace(spec, fast_halo=fast.halo, fast_error=fast.error, bytes_per_pixel=memory)
     announce("write")
     written = stamped(lowered, spec)
     write_whole(target, written)
@@ -136,13 +135,14 @@ def _tiles(int8: Backend, options: ExportOptions) -> tuple[float | None, FastHal
     return error, find_fast_halo(int8, images, radius, multiple), images.origin
 
 
-def _stated(spec: ModelSpec, found: tuple[Loss, ...], images: Int8Images) -> ModelSpec:
-    """The FP32 file's quality is not this one's: the measured loss takes its place."""
+def _stated(spec: ModelSpec, found: tuple[Loss, ...], images: Int8Images, tiles_on: str) -> ModelSpec:
+    """The FP32 file's quality is not this one's: the measured loss takes its place. `tiles_on`: images of its tiles."""
     measured_on = images.origin.rpartition("images of ")[2].partition(",")[0]
     quality = tuple(
         {**_measured_at(measured_on, loss.damage), "psnr": rounded(loss.int8), "loss_db": rounded(loss.db)} for loss in found
     )
-    return dataclasses.replace(spec, quality=quality, source={**spec.source, "int8": json.dumps(_summary(found, images.origin))})
+    source = {**spec.source, "fast_tiles": tiles_on, "int8": json.dumps(_summary(found, images.origin))}
+    return dataclasses.replace(spec, quality=quality, source=source)
 
 
 def _measured_at(images: str, damage: Damage) -> dict[str, Any]:

@@ -229,9 +229,8 @@ def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 def refuse_mask(spec: ModelSpec, mask: Mask) -> None:
     """Raise MaskError for a mask that the model does not take, or one that it needs."""
-    if "mask" not in spec.inputs and mask is None:
-        return
-    if "mask" not in spec.inputs:
+    if "mask" in spec.inputs:
+        raise MaskError(f"model {spec.name!r} needs a mask, which this release cannot feed; upgrade restore-sdk")
+    if mask is not None:
         remedy = "make black what is to be filled in" if spec.task == "inpaint" else "choose a model that fills in pixels"
         raise MaskError(f"model {spec.name!r} takes no mask; leave it out, and {remedy}, or use 'dip-inpaint'")
-    raise MaskError(f"model {spec.name!r} needs a mask, which this release cannot feed; upgrade restore-sdk")

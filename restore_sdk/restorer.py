@@ -179,8 +179,10 @@ class Restorer:
 
         backend, options = self._opened(), self._options(tile)
         check_callback("on_tile", on_tile, "(tiles done, tiles in all)")
+        if self._dip is None:
+            refuse_mask(self._spec, mask)
         writing: Any = {"overwrite": overwrite, "metadata": metadata, "quality": quality}
-        if self._dip is None and mask is None and is_huge(Path(source), Path(target)):
+        if self._dip is None and is_huge(Path(source), Path(target)):
             from restore_sdk.gigapixel import restore_huge_file  # noqa: PLC0415
             from restore_sdk.gigapixel_cells import network_of  # noqa: PLC0415
 
@@ -281,7 +283,6 @@ class Restorer:
             made = self._dip.restore(image, mask, order=order, clip=clip, on_tile=on_tile)
             self._last_plan = self._dip.plan(*image.shape[:2])
             return made.image, self._last_plan
-        refuse_mask(self._spec, mask)
         restored, plan = self._host.restore(image, infer, self._many, order=order, clip=clip, options=options, on_tile=on_tile)
         self._last_plan = plan
         return restored, plan

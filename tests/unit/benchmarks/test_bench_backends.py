@@ -52,10 +52,10 @@ def test_what_cannot_be_opened_is_named(bench: Bench, monkeypatch: pytest.Monkey
 
 
 def test_models_that_cannot_be_compared(bench: Bench, tmp_path: Path) -> None:
-    backends.check_model(bench)
+    backends.checked_twin(bench)
     bench.path = find_onnx("denoise-int8")
     with pytest.raises(OptionsError, match="expected an fp32 model, and this is int8"):
-        backends.check_model(bench)
+        backends.checked_twin(bench)
     copy = tmp_path / "mine.onnx"
     copy.write_bytes(find_onnx("denoise").read_bytes())
     bench.model, bench.path = str(copy), copy
