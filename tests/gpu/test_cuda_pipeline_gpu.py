@@ -5,22 +5,20 @@ The network copies its input to its output on the device: exact, and it needs no
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from copy_network import CopyNetwork, check
 from gpu_reasons import device_or_skip
 from host_network import batches
 from on_threads import on_threads
 
-from restore_sdk.cuda.driver import LIBRARY
 from restore_sdk.cuda.memory import Device, DeviceBuffer, GraphStream, Stream
 from restore_sdk.cuda.opening import CUDA
 from restore_sdk.cuda.pipeline import Pipeline
-from restore_sdk.cuda.slots import Shape, bytes_of
+from restore_sdk.cuda.slots import Shape
 from restore_sdk.errors import BackendError, DeviceMemoryError
 
 pytestmark = pytest.mark.gpu
@@ -32,45 +30,6 @@ LEAK = 16 * MIB  # far less than what 1000 leaked slots would take, far more tha
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     with device_or_skip(request.param) as opened:
         yield opened
-
-
-class CopyNetwork:
-    """restored = given, by cuMemcpyDtoDAsync; on_enqueue(n) is called as batch n is queued."""
-
-    def __init__(
-        self,
-        device: Device,
-        *,
-        capturable: bool = False,
-        on_enqueue: Callable[[int], None] = lambda number: None,
-    ) -> None:
-        self.device, self.capturable, self.on_enqueue = device, capturable, on_enqueue
-        self.queued = 0
-        self.driver = ctypes.WinDLL(LIBRARY) if sys.platform == "win32" else ctypes.CDLL(LIBRARY)
-        self.copy = self.driver.cuMemcpyDtoDAsync_v2
-        self.copy.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p]
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
-
-    def enqueue(self, slot: int, given: DeviceBuffer, restored: DeviceBuffer, shape: Shape, stream: Stream) -> None:
-        number, self.queued = self.queued, self.queued + 1
-        self.on_enqueue(number)
-        with self.device.current("copying on the GPU"):  # type: ignore[attr-defined]
-            code = self.copy(restored.pointer, given.pointer, bytes_of(shape), stream.handle)
-        if code:
-            raise BackendError(f"cuMemcpyDtoDAsync answers {code}")
-
-    def current_context(self) -> int | None:
-        """The calling thread's context, as CUDA knows it."""
-        context = ctypes.c_void_p()
-        assert self.driver.cuCtxGetCurrent(ctypes.byref(context)) == 0
-        return context.value
-
-
-def check(pipeline: Pipeline, given: list[np.ndarray]) -> None:
-    for batch, result in zip(given, pipeline.run(given), strict=True):
-        assert np.array_equal(batch, result)
 
 
 def test_batches_come_back_through_pinned_memory(device: Device) -> None:

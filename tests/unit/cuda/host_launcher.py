@@ -3,59 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
+from host_compiler import compiled_library, kernels
 
-from restore_sdk.cuda.launching import source
 from restore_sdk.errors import DeviceMemoryError
 
-# What CUDA's language has and C++ has not. Four threads in two blocks take turns, so that the kernels' own counting is tested.
-SHIM = """
-#include <cmath>
-#include <cstring>
-struct Place { unsigned x; };
-static Place blockIdx, blockDim, gridDim, threadIdx;
-#define __global__
-#define __device__
-static inline float __uint_as_float(unsigned bits) { float value; std::memcpy(&value, &bits, 4); return value; }
-static inline unsigned __float_as_uint(float value) { unsigned bits; std::memcpy(&bits, &value, 4); return bits; }
-static inline float __fdiv_rn(float a, float b) { return a / b; }
-static inline float __fmul_rn(float a, float b) { return a * b; }
-static inline float __fadd_rn(float a, float b) { return a + b; }
-static inline float __fsub_rn(float a, float b) { return a - b; }
-static inline void __threadfence_system() {}
-static inline void atomicMin(unsigned* place, unsigned value) { if (value < *place) *place = value; }
-static inline void atomicMax(unsigned* place, unsigned value) { if (value > *place) *place = value; }
-static inline int __float2int_rn(float value) {
-    if (value != value) return 0;
-    if (value >= 2147483648.0f) return 2147483647;
-    if (value < -2147483648.0f) return -2147483647 - 1;
-    return (int)std::nearbyint(value);
-}
-extern "C" void place(unsigned block, unsigned thread) {
-    blockIdx.x = block; threadIdx.x = thread; blockDim.x = 2; gridDim.x = 2;
-}
-"""
 PLACES = [(block, thread) for block in (0, 1) for thread in (0, 1)]
 C_TYPES = {np.int64: ctypes.c_longlong, np.float32: ctypes.c_float}
 
 
 def compiled(folder: Path) -> ctypes.CDLL:
     """The kernels as a library; skips the test where there is no C++ compiler."""
-    compiler = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
-    if compiler is None:
-        pytest.skip("no C++ compiler (g++, c++ or clang++) to run the CUDA kernels on the host with")
-    text, library = folder / "kernels.cpp", folder / "kernels.so"
-    text.write_text(SHIM + source(), encoding="utf-8")
-    command = [compiler, "-O1", "-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run([*command, "-o", str(library), str(text)], check=True, capture_output=True, text=True)
-    return ctypes.CDLL(str(library))
+    return ctypes.CDLL(str(compiled_library(folder / "kernels.so", kernels(), "-Wextra", "-Werror")))
 
 
 class HostLauncher:
