@@ -42,6 +42,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("gpu/test_cuda_pipeline_gpu.py", "cuda-core and not still_inferred", 7),
         ("gpu/test_launcher_gpu.py", "", 40),
         ("gpu/test_failing_driver_gpu.py", "", 25),
+        ("gpu/test_played_engine_gpu.py", "", 11),
     ],
 )
 def test_the_tests_of_the_gpu_pass(driver: Path, tests: str, chosen: str, least: int) -> None:

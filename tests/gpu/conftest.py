@@ -1,4 +1,4 @@
-"""Programs for the GPU tests, made once."""
+"""Programs for the GPU tests, made once, and the driver that stands in for one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 from gpu_programs import SPEC, require_torch_gpu
 from small_program import save_program
+from stand_in_driver import StandIn, stand_in_or_skip
 
 from export.precision import half_wrapped
 from restore_sdk.backends.torch_cuda import CudaProgramBackend
@@ -53,3 +54,11 @@ def _opened(program: Path) -> Iterator[CudaProgramBackend]:
     assert isinstance(opened, CudaProgramBackend)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def driver() -> Iterator[StandIn]:
+    """Healed afterwards."""
+    stand_in = stand_in_or_skip()
+    yield stand_in
+    stand_in.heal()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,49 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from copy_network import CopyNetwork, check
-from gpu_reasons import device_or_skip
 from host_network import batches
+from stand_in_driver import NOT_SUPPORTED, OUT_OF_MEMORY, StandIn
 
 from restore_sdk.cuda.cuda_core import CudaCoreDevice
-from restore_sdk.cuda.driver import LIBRARY
 from restore_sdk.cuda.launching import CudaLauncher, DeviceMemory
 from restore_sdk.cuda.memory import Device
 from restore_sdk.cuda.pipeline import Pipeline
 from restore_sdk.errors import BackendError, DeviceMemoryError
 
 pytestmark = pytest.mark.gpu
-OUT_OF_MEMORY, NOT_SUPPORTED = 2, 801
-
-
-class StandIn:
-    """The stand-in driver's own functions."""
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
-        library.stand_in_alive.restype = ctypes.c_size_t
-
-    def fail(self, function: str, code: int, after: int = 0) -> None:
-        """The call of `function` after `after` more answers `code`."""
-        self._library.stand_in_fail(function.encode(), code, after)
-
-    def heal(self) -> None:
-        self._library.stand_in_heal()
-
-    @property
-    def alive(self) -> int:
-        """Streams, events, graphs, and places in memory."""
-        return int(self._library.stand_in_alive())
-
-
-@pytest.fixture
-def driver() -> Iterator[StandIn]:
-    device_or_skip("cuda-core").close()
-    library = ctypes.CDLL(LIBRARY)
-    if not hasattr(library, "stand_in_fail"):
-        pytest.skip("needs the stand-in driver of tests/stand_in: this one does not fail on request")
-    stand_in = StandIn(library)
-    yield stand_in
-    stand_in.heal()
 
 
 @pytest.fixture

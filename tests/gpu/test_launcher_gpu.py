@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from gpu_programs import require_compiler
+from driver_arrays import OnGpu, held_up, launcher_or_skip, on_host, pixels
 from on_threads import on_threads
 
 from restore_sdk.backends.function import FunctionBackend
 from restore_sdk.cuda import dlpack
 from restore_sdk.cuda.arrays import DeviceArray
 from restore_sdk.cuda.cuda_core import CudaCoreDevice
-from restore_sdk.cuda.driver import driver_reason
-from restore_sdk.cuda.launching import CudaLauncher, DeviceMemory, open_launcher
+from restore_sdk.cuda.launching import LEGACY, CudaLauncher, DeviceMemory
 from restore_sdk.device_images import restore_on_device
 from restore_sdk.errors import BackendError, DeviceMemoryError, DeviceUnavailableError
 from restore_sdk.options import tile_options
@@ -29,19 +26,12 @@ from restore_sdk.tiling.recovery import Recovery
 
 pytestmark = pytest.mark.gpu
 DTYPES = ("uint8", "uint16", "float16", "float32")
-LEGACY = 1
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def launcher() -> CudaLauncher:
-    reason = driver_reason()
-    if reason is not None:
-        pytest.skip(reason)
-    require_compiler()
-    opened = open_launcher(0)
-    assert isinstance(opened, CudaLauncher)
-    return opened
+    return launcher_or_skip()
 
 
 @pytest.fixture
@@ -93,39 +83,10 @@ def blur(batch: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(around * np.linspace(0.9, 1.2, batch.shape[1], dtype=np.float32)[:, None, None])
 
 
-class OnGpu:
-    """A copy of `image` on the GPU, ready on `stream`."""
-
-    def __init__(self, launcher: CudaLauncher, image: np.ndarray, stream: int = LEGACY) -> None:
-        self.memory = DeviceMemory(launcher, image.nbytes, stream)
-        launcher.write(self.memory.pointer, np.ascontiguousarray(image), stream)
-        self.__cuda_array_interface__ = {
-            "version": 3,
-            "shape": image.shape,
-            "typestr": image.dtype.str,
-            "data": (self.memory.pointer, False),
-            "strides": None,
-            "stream": stream,
-        }
-
-
 def restored(image: object, backend: Any, *, tile: Any = "auto", **options: Any) -> DeviceArray:
     spec = backend.spec
     plan = Planner(spec).plan
     return restore_on_device(image, backend, plan, Recovery(spec.size_multiple), options=tile_options(tile), **options)[0]
-
-
-def on_host(launcher: CudaLauncher, result: DeviceArray) -> np.ndarray:
-    pixels = np.empty(result.shape, result.dtype)
-    launcher.read(result.pointer, pixels, result.stream)
-    return pixels
-
-
-def pixels(*shape: int, dtype: str = "uint8", seed: int = 3) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    return (
-        random.integers(0, 255, shape).astype(dtype) if dtype.startswith("u") else random.random(shape, np.float32).astype(dtype)
-    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -153,21 +114,6 @@ def test_alpha_is_enlarged(launcher: CudaLauncher, dtype: str) -> None:
         got = on_host(launcher, result)
     np.testing.assert_array_equal(got[..., :3], want[..., :3])
     np.testing.assert_allclose(got[..., 3].astype(float), want[..., 3].astype(float), atol=1 if dtype[0] == "u" else 2e-3)
-
-
-def held_up(launcher: CudaLauncher, stream: int) -> Callable[[], None]:
-    """Nothing queued on `stream` from now on is done before the function returned is called."""
-    go_on = threading.Event()
-    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: bool(go_on.wait(60)))
-    device = launcher._device
-    function = device.driver.CUhostFn(_ptr=ctypes.addressof(callback))
-    with device.current("holding up a stream"):
-        device.call("holding up a stream", device.driver.cuLaunchHostFunc(stream, function, 0))
-
-    def release(_kept: object = callback) -> None:
-        go_on.set()
-
-    return release
 
 
 def test_all_is_queued_and_nothing_waits(launcher: CudaLauncher, stream: int) -> None:
