@@ -13,10 +13,15 @@ def check_target(path: Path, suffix: str = ".onnx", *, source: Path | None = Non
     file can be made; and where it would replace `source`, what is exported."""
     if path.suffix != suffix:
         raise OutputError(path, f"its name must end in {suffix}; rename it")
-    if path.is_dir():
+    try:
+        taken, folder, file = path.is_dir(), path.parent.is_dir(), path.parent.exists()
+    except OSError as exc:  # a name that no file can have
+        raise OutputError(path, f"{exc.strerror or exc}; choose a shorter name") from exc
+    if taken:
         raise OutputError(path, "it is a folder; pass a file name")
-    if not path.parent.is_dir():
-        raise OutputError(path, f"the folder {path.parent} does not exist; create it first")
+    if not folder:
+        what = "is a file; name a folder" if file else "does not exist; create it first"
+        raise OutputError(path, f"the folder {path.parent} {what}")
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise OutputError(path, "it is what is to be exported; pass another name")
     temporary = temporary_name(path)

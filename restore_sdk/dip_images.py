@@ -142,7 +142,9 @@ class DipImages:
 
     def report(self) -> dict[str, object]:
         """What runs, as JSON types, and how the fit that finished last went (None before the first)."""
-        options = dataclasses.asdict(self._options)
+        options, kernel = dataclasses.asdict(self._options), self._options.kernel
+        if kernel is not None and not isinstance(kernel, str):
+            options["kernel"] = f"{len(kernel)} x {len(kernel)} numbers"  # thousands of them would hide the rest
         return {"backend": "dip", "task": self._task, "device": self._device, "options": options, "last_fit": self._last}
 
     def infer(self, batch: FloatNCHW, /) -> FloatNCHW:

@@ -28,7 +28,7 @@ from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import DipImage
 from restore_sdk.dip.wishes import with_wishes
 from restore_sdk.dip_images import DipImages
-from restore_sdk.errors import ImageError, OptionsError, RestoreWarning
+from restore_sdk.errors import ImageError, ImageReadError, OptionsError, RestoreWarning
 from restore_sdk.image.atomic import check_target, write_atomically
 from restore_sdk.image.files import read_image, supported_read_suffixes, supported_write_suffixes
 from restore_sdk.image_files import FileReport, restore_image_file
@@ -80,11 +80,10 @@ def wished(options: DipOptions, settings: Settings) -> DipOptions:
 
 
 def kernel_of(text: str) -> Any:
-    """An image file as a kernel, what is transparent in it being 0, or the text itself. Raises UsageError for a file that is not
-    there, ImageReadError."""
+    """An image file as a kernel, what is transparent in it being 0, or the text itself. Raises ImageReadError."""
     if not os.path.isfile(text):
         if Path(text).suffix.lower() in supported_read_suffixes():
-            raise UsageError(f"--kernel {text} does not exist; name an image file, or a blur such as gaussian-blur:sigma=2")
+            raise ImageReadError(text, "there is no such file; name another, or a blur such as gaussian-blur:sigma=2")
         return text
     pixels = read_image(Path(text)).pixels.astype(np.float64)
     if pixels.ndim == 2:
@@ -114,7 +113,8 @@ def mask_of(flags: DipFlags) -> NDArray[np.bool_] | None:
     other = "without --invert-mask" if flags.invert_mask else "with --invert-mask"
     if fill.all() or not fill.any():
         what = "every pixel" if fill.all() else "no pixel"
-        raise UsageError(f"--mask {flags.mask} marks {what}; white is to be filled: if it is the other way round, run it {other}")
+        mask = f"--mask {flags.mask}, {fill.shape[1]} x {fill.shape[0]} pixels,"
+        raise UsageError(f"{mask} marks {what}; white is to be filled: if it is the other way round, run it {other}")
     if (share := float(fill.mean())) > MOST_FILLED:
         remedy = "leave out --invert-mask" if flags.invert_mask else "pass --invert-mask"
         warnings.warn(f"{share:.0%} of the pixels are to be filled; is the mask inverted? {remedy}", RestoreWarning, stacklevel=2)

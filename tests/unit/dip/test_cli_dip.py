@@ -18,7 +18,7 @@ from restore_sdk.cli.exit_codes import ExitCode, UsageError
 from restore_sdk.cli.flags import Building, FinitePolicy, Metadata, Settings
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.results import FitProgress
-from restore_sdk.errors import RestoreWarning
+from restore_sdk.errors import ImageReadError, RestoreWarning
 
 SHORT = {"width": WidthChoice.DRAFT, "max_iterations": 3}
 
@@ -54,7 +54,7 @@ def test_flags_become_options() -> None:
 def test_a_kernel_is_text_or_an_image(tmp_path: Path) -> None:
     Image.fromarray(np.full((3, 3), 200, np.uint8)).save(tmp_path / "kernel.png")
     assert kernel_of("gaussian-blur:sigma=2") == "gaussian-blur:sigma=2"
-    with pytest.raises(UsageError, match=r"^--kernel none\.png does not exist"):
+    with pytest.raises(ImageReadError, match=r"^cannot read none\.png: there is no such file; .*gaussian-blur"):
         kernel_of("none.png")
     options = options_of(DipFlags(kernel=str(tmp_path / "kernel.png")))
     assert np.asarray(options.kernel) == pytest.approx(1 / 9)
@@ -157,8 +157,10 @@ def test_a_mask_that_looks_inverted_is_told(mask_file: Path) -> None:
     assert np.array_equal(again, plain)
 
 
-@pytest.mark.parametrize(("white", "inverted", "said"), [(255, None, "every pixel.*with --invert"), (0, None, "no pixel"),
-    (0, True, "every pixel.*without --invert")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("white", "inverted", "said"),
+    [(255, None, "24 x 20 pixels, marks every.*with --inv"), (0, None, "no pixel"), (0, True, "every.*without --inv")],
+)
 def test_a_mask_that_leaves_nothing_is_wrong_usage(mask_file: Path, white: int, inverted: bool | None, said: str) -> None:
     Image.fromarray(np.full((20, 24), white, np.uint8)).save(mask_file)
     with pytest.raises(UsageError, match=said):

@@ -186,6 +186,12 @@ def test_a_wide_kernel_widens_the_overlap() -> None:
         DipImages("dip-deblur", narrow, device="cpu").restore(pixels(96, 250, 3))
 
 
+def test_the_report_says_how_large_a_kernel_is() -> None:
+    for kernel, told in ((np.ones((25, 25)), "25 x 25 numbers"), ("gaussian-blur:sigma=2", "gaussian-blur:sigma=2")):
+        options: Any = DipImages("dip-deblur", DipOptions(kernel=kernel), device="cpu").report()["options"]  # type: ignore[arg-type]
+        assert options["kernel"] == told
+
+
 def test_a_tile_of_lost_pixels_alone_is_refused_first() -> None:
     lost = np.zeros((64, 112), np.bool_)
     lost[:, :64] = True

@@ -132,6 +132,20 @@ def test_a_folder_that_takes_no_file_is_told_before_any_work(tmp_path: Path, mon
         export_onnx(tmp_path / "no checkpoint is read", tmp_path / "b.onnx")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.onnx/b.onnx", r"a\.onnx is a file; name a folder"),
+        ("none/b.onnx", "does not exist"),
+        (300 * "a" + ".onnx", "shorter name"),
+    ],
+)
+def test_a_target_that_cannot_be(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "a.onnx").touch()
+    with pytest.raises(OutputError, match=said):
+        check_target(tmp_path / name)
+
+
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointUnusableError, match="no such file"):
         export_onnx(tmp_path / "nowhere", tmp_path / "a.onnx")
