@@ -13,22 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_sdk import __version__
+from restore_sdk.backends.base import Backend
+from restore_sdk.backends.wishes import Build, Finite, OnProgress
 from restore_sdk.errors import OptionsError, RestorerClosedError
 from restore_sdk.host_images import HostImages, Image, Infer, InferMany, Mask, TileCallback, refuse_mask
 from restore_sdk.model_opening import open_model
-from restore_sdk.options import DEFAULT_QUEUE, ChannelOrder, check_callback, checked_clip, tile_options
+from restore_sdk.options import DEFAULT_QUEUE, ChannelOrder, TileChoice, TileOptions, check_callback, checked_clip, tile_options
 from restore_sdk.spec import ModelSpec
+from restore_sdk.tiling.plan import TilePlan
 
 if TYPE_CHECKING:
-    from restore_sdk.backends.base import Backend
-    from restore_sdk.backends.wishes import Build, Finite, OnProgress
     from restore_sdk.dip.options import DipOptions
     from restore_sdk.dip_frames import FrameFits
     from restore_sdk.image_files import FileReport, MetadataChoice
-    from restore_sdk.options import TileChoice, TileOptions
     from restore_sdk.stream.frames import FrameStream, Policy
     from restore_sdk.stream.reuse import ReusedTiles
-    from restore_sdk.tiling.plan import TilePlan
 
 
 class Restorer:

@@ -1,6 +1,8 @@
 """Arrays in, arrays out: dtype, shape, order, range, ownership."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -247,3 +249,9 @@ def test_floats_that_count_to_255_are_told() -> None:
     with pytest.warns(RestoreWarning, match="reach 200 and white is 1.0"):
         assert (restorer(image) == 1.0).all()
     assert (restorer(image, clip=False) == 200.0).all()
+
+
+@pytest.mark.parametrize("method", [Restorer.restore, Restorer.restore_many, Restorer.warm_up, Restorer.report])
+def test_annotations_can_be_looked_up(method: Callable[..., object]) -> None:
+    """As frameworks do that make forms and services of functions."""
+    assert "return" in get_type_hints(method)
