@@ -1,7 +1,8 @@
 """The real cuda-core, cuda-bindings and NVRTC on a driver that is played on the host, where there is no GPU.
 
 NVIDIA's libraries ask libcuda.so.1 for everything; tests/stand_in is such a library. What the tests of the GPU find with it holds
-for our calls, their order and what cuda-core makes of them, and says nothing on a GPU's arithmetic, speed or own faults.
+for our calls, their order and what cuda-core makes of them, and says nothing on a GPU's arithmetic, speed or own faults. A newer
+cuda-core may ask for functions that tests/stand_in has not; it names them, and they are to be added there.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("driver")
     listed = " ".join(f"KERNEL({name})" for name in KERNELS)
     text = f'{kernels()}#define KERNELS {listed}\n#include "{STAND_IN / "entries.cpp"}"\n'
-    compiled_library(folder / "libcuda.so.1", text, "-Wextra", "-Werror", "-pthread", "-ldl")
+    compiled_library(folder / "libcuda.so.1", text, "-pthread", "-ldl")
     return folder
 
 
