@@ -35,6 +35,7 @@ from export.precision import half_wrapped
 from export.stamp import fill_of
 from export.to_torch import on_disk, serialised, trace_program
 from restore_sdk.cuda.driver import driver_reason
+from restore_sdk.cuda.torch_switches import fixed_arithmetic
 from restore_sdk.errors import DeviceUnavailableError, OptionsError, RestoreError
 from restore_sdk.restorer import Restorer
 from restore_sdk.spec import ModelSpec
@@ -175,7 +176,8 @@ def _exhaust(restored: Callable[[Frames], Iterable[object]], frames: Frames) -> 
 
 def add_errors(runners: Competitors, image: NDArray[np.uint8], findings: Findings) -> None:
     """The largest difference of each answer to float32's, in steps of 8 bits. Of INT8 it is large where detail is drawn anew."""
-    exact = runners.peers[EAGER].restore(image).astype(np.int16)
+    with fixed_arithmetic(torch):  # float32 as it is meant, without TF32
+        exact = runners.peers[EAGER].restore(image).astype(np.int16)
     for name, restore in runners.on_host(image).items():
         if name != EAGER:
             apart = np.abs(np.asarray(restore(), np.int16) - exact).max()

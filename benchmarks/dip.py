@@ -48,7 +48,8 @@ def work_of(arguments: argparse.Namespace) -> list[Work]:
     """What is to be measured, seed after seed, so that a run that is cut short has every case at least once."""
     chosen = dict.fromkeys(CASES[name].measured_as(arguments.size) for name in arguments.cases)
     cases = [CASES[name] for name in chosen if is_here(CASES[name], arguments.data)]
-    methods = [name for name in arguments.methods if name != "deepinv" or is_installed()]
+    peer_runs = is_installed() and arguments.device == "cpu"  # elsewhere its seconds would not be of the same machine as ours
+    methods = [name for name in arguments.methods if name != "deepinv" or peer_runs]
     own = [way_of(width, precision) for width in arguments.width for precision in arguments.precision]
     ways = [(method, way) for method in methods for way in (own if method == "ours" else [""])]
     return [(case, seed, *way) for seed in range(arguments.seeds) for case in cases for way in ways]

@@ -125,10 +125,19 @@ def run_ours(
     where = dip_device(device, chosen.precision)
     others = {name: new_policy(name, chosen, preset, sigma) for name in OTHER_POLICIES if name != chosen.stopping}
     looking = {"every": every, "beyond": beyond, "clock": clock_of(where.type)}
+    warm_up(where)
     watched = Watched(new_policy(chosen.stopping, chosen, preset, sigma), others, trial, **looking)  # type: ignore[arg-type]
     limits = FitLimits(None, lambda: False, on_progress)
     Fit(problem, preset, chosen, [watched], indices=[0], device=where, limits=limits).run()
     return rows_of(watched, trial, replace(chosen, max_iterations=preset.iterations))
+
+
+def warm_up(device: torch.device) -> None:
+    """Have a GPU's context and libraries loaded, which no fit's seconds should hold."""
+    if device.type == "cuda":
+        convolution = torch.nn.Conv2d(3, 3, 3, device=device)
+        convolution(torch.zeros(1, 3, 32, 32, device=device)).sum().backward()  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize(device)
 
 
 def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> tuple[list[Row], FloatPixels]:

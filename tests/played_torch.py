@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 TOTAL = 1 << 30  # bytes of the device
+CAPTURES = 50  # handle of the stream of captures
 
 
 class PlayedStream:
@@ -52,16 +53,20 @@ class PlayedGraph:
         self.cuda = cuda
 
     def replay(self) -> None:
+        if self.cuda.seeded:
+            raise RuntimeError("Offset increment outside graph capture encountered unexpectedly.")
         self.cuda.log.append(("replay", self.cuda.current_stream().cuda_stream))
         given, restored = self.captured
         restored.copy_(self.cuda.network(given))
 
 
 class PlayedCuda:
-    """What is used of torch.cuda. `network` is what graphs replay; `full` how many more passes run out of memory."""
+    """What is used of torch.cuda. `network` is what graphs replay; `full` how many more passes run out of memory, `refused` how
+    many more captures fail as they end."""
 
     def __init__(self, network: Callable[[Any], Any]) -> None:
-        self.network, self.full = network, 0
+        self.network, self.full, self.refused = network, 0, 0
+        self.recording = self.seeded = False
         self.log: list[tuple[object, ...]] = []
         self.allocated = self.reserved = 0  # bytes: PyTorch keeps what it is given back
         self._handles = count(100)
@@ -78,8 +83,8 @@ class PlayedCuda:
         self._last = given, self.network(given)
         return self._last[1]
 
-    def Stream(self, _device: object) -> PlayedStream:  # noqa: N802
-        return PlayedStream(self, next(self._handles))
+    def Stream(self, _device: object, priority: int = 0) -> PlayedStream:  # noqa: N802
+        return PlayedStream(self, CAPTURES if priority else next(self._handles))
 
     def ExternalStream(self, handle: int, device: object) -> PlayedStream:  # noqa: N802
         return PlayedStream(self, handle)
@@ -103,12 +108,27 @@ class PlayedCuda:
         yield
 
     @contextmanager
-    def graph(self, graph: PlayedGraph, *, stream: PlayedStream, capture_error_mode: str) -> Iterator[None]:
+    def graph(self, graph: PlayedGraph, *, stream: PlayedStream, capture_error_mode: str, pool: object = None) -> Iterator[None]:
+        """As in PyTorch 2.11, a capture whose end fails leaves the allocator and the random generator as they are amid one."""
         assert capture_error_mode == "thread_local"
+        self.empty_cache()
         self.log.append(("capture", stream.cuda_stream))
+        self.recording = self.seeded = True
         yield
-        assert self._last is not None
+        if self.refused:
+            self.refused -= 1
+            raise RuntimeError("operation failed due to a previous error during capture")
+        self.recording = self.seeded = False
         graph.captured = self._last
+
+    def graph_pool_handle(self) -> tuple[int, int]:
+        return (0, 1)
+
+    def end_allocating(self, _device: int, _pool: object) -> None:
+        """torch._C._cuda_endAllocateToPool"""
+        if not self.recording:
+            raise RuntimeError("not recording to this pool")
+        self.recording = False
 
     def allocate(self, nbytes: int) -> None:
         if self.allocated + nbytes > TOTAL:
@@ -120,6 +140,8 @@ class PlayedCuda:
         self.allocated -= nbytes
 
     def empty_cache(self) -> None:
+        if self.recording:
+            raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
         self.reserved = self.allocated
         self.log.append(("empty_cache",))
 
@@ -163,5 +185,7 @@ def played_torch(network: Callable[[Any], Any]) -> Any:
         pointer = ctypes.cast(interface["data"][0], ctypes.POINTER(ctypes.c_float))
         return torch.from_numpy(np.ctypeslib.as_array(pointer, interface["shape"]))
 
+    internals = SimpleNamespace(_cuda_endAllocateToPool=cuda.end_allocating, _cuda_releasePool=lambda _device, _pool: None)
+    filled = {"empty": empty, "zeros": lambda *shape, **_device: torch.zeros(*shape), "as_tensor": as_tensor}
     names = {name: getattr(torch, name) for name in ("device", "inference_mode", "OutOfMemoryError", "channels_last", "uint8")}
-    return SimpleNamespace(**names, backends=torch.backends, cuda=cuda, empty=empty, as_tensor=as_tensor)
+    return SimpleNamespace(**names, **filled, backends=torch.backends, cuda=cuda, _C=internals)

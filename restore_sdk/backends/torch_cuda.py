@@ -7,10 +7,11 @@ a shape captures, and waits for the device; later ones on the caller's stream wa
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from traceback import clear_frames
 from types import ModuleType
@@ -26,11 +27,12 @@ from restore_sdk.cuda.memory import DeviceBuffer, Stream
 from restore_sdk.cuda.pipeline import Pipeline
 from restore_sdk.cuda.slots import Shape
 from restore_sdk.cuda.torch_device import TorchDevice
+from restore_sdk.cuda.torch_graphs import captured
 from restore_sdk.cuda.torch_switches import CAPTURING, fixed_arithmetic
 from restore_sdk.errors import BackendError, DeviceMemoryError, RestorerClosedError, RestoreWarning
 from restore_sdk.spec import ModelSpec
 
-GRAPHS = 4  # each holds the activations of its shape; tiles of one image have at most four
+GRAPHS = 16  # each holds the activations of its shape; tiles of one image have up to 15 shapes, mostly fewer than 10
 WARM_UPS = 3
 
 Key = TypeVar("Key", bound=Hashable)
@@ -93,6 +95,14 @@ class CudaProgram:
     def close(self) -> None:
         with self._turn, self._torch.cuda.device(self._device):
             self._module = None
+            with suppress(RuntimeError):  # of work that failed, which was told then
+                self._replays.clear()
+                gc.collect()  # an exported module is part of a cycle, and its weights would stay
+                self._forget()
+
+    def release_memory(self) -> None:
+        """Forget all graphs, once what uses them is over."""
+        with self._turn, self._torch.cuda.device(self._device), suppress(RuntimeError):
             self._forget()
 
     @contextmanager
@@ -124,7 +134,8 @@ class CudaProgram:
 
     def _forget(self) -> None:
         self._replays.clear()
-        self._torch.cuda.empty_cache()
+        with CAPTURING:
+            self._torch.cuda.empty_cache()
 
     def _callers(self, handle: int) -> Any:
         """PyTorch's object for someone's stream; 0 and 1 are the legacy default stream."""
@@ -164,15 +175,12 @@ class Replay:
         with fixed_arithmetic(torch), CAPTURING:
             for _ in range(WARM_UPS):
                 self.restored_shape: tuple[int, ...] = tuple(module(self._given).shape)
-            self._graph = self._captured()
+            self._graph = self._captured(int(torch.device(device).index))
 
-    def _captured(self) -> Any:
+    def _captured(self, index: int) -> Any:
         """The graph, or None where there is none to be had."""
-        graph, stream = self._torch.cuda.CUDAGraph(), self._torch.cuda.current_stream()
-        stream.synchronize()
         try:
-            with self._torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                self._restored = self._module(self._given)
+            graph, self._restored = captured(self._torch, index, lambda: self._module(self._given))
         except RuntimeError as exc:
             if is_full(self._torch, exc):
                 raise
@@ -184,9 +192,10 @@ class Replay:
 
     def _pass(self) -> None:
         if self._graph is not None:
-            self._graph.replay()
+            with CAPTURING:
+                self._graph.replay()
         else:
-            with fixed_arithmetic(self._torch):
+            with fixed_arithmetic(self._torch), CAPTURING:
                 self._restored = self._module(self._given)
 
     def __call__(self, batch: FloatNCHW) -> FloatNCHW:
@@ -253,6 +262,10 @@ class CudaProgramBackend(FileBackend):
     def enqueue(self, _slot: int, given: DeviceBuffer, restored: DeviceBuffer, shape: Shape, stream: Stream) -> None:
         """One batch of the pipeline."""
         self.infer_on_device(given.pointer, restored.pointer, shape, stream.handle)
+
+    def release_memory(self) -> None:
+        """The pipeline wants room."""
+        self._program.release_memory()
 
     def close(self) -> None:
         """Release everything; a second call does nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -127,7 +128,9 @@ def _load(torch: ModuleType, file: TorchFile) -> tuple[Any, ModelSpec]:
         raise ModelSpecError(f"{file.path} has no spec", EXPORT_AGAIN)
     spec = ModelSpec.from_json(file.metadata[METADATA_KEY], sha256=file.sha256)
     try:
-        return torch.export.load(io.BytesIO(file.content)), spec
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given buffer is not writable")  # PyTorch 2.11's own, on its own buffer
+            return torch.export.load(io.BytesIO(file.content)), spec
     except UNREADABLE as exc:
         reason = f"PyTorch {torch.__version__} refuses it ({first_line(exc)}); {EXPORT_AGAIN}"
         raise ModelDamagedError(file.path, reason, kind=KIND) from exc

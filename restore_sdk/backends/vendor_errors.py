@@ -7,8 +7,9 @@ import re
 from restore_sdk.errors import BackendError, DeviceMemoryError
 
 OUT_OF_MEMORY = re.compile(
-    r"out of memory|bad[_ ]alloc|failed to allocate|cuda_error_out_of_memory|unable to allocate|not enough memory"
-    r"|(cudnn|cublas)_status_alloc_failed"
+    r"out of memory|bad[_ ]alloc|failed to allocate|cuda_error_out_of_memory|not enough memory|unable to allocate"
+    r"|can't allocate memory"
+    r"|(cudnn|cublas)_status_\w*alloc(ation)?_failed"
     r"|unable to find an engine to execute",  # no convolution's workspace had room
     re.IGNORECASE,
 )

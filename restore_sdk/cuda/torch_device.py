@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from restore_sdk.cuda.faults import check_index, translated
 from restore_sdk.cuda.memory import DeviceBuffer, Event, PinnedBuffer, Resource, check_copy, check_open, check_size, own
+from restore_sdk.cuda.torch_switches import CAPTURING
 from restore_sdk.extras import require
 
 
@@ -65,7 +66,7 @@ class TorchBuffer(Resource):
     def __init__(self, device: TorchDevice, nbytes: int) -> None:
         check_size(nbytes)
         torch = device.torch
-        with device.current("allocating device memory", nbytes), torch.cuda.stream(device.home):
+        with CAPTURING, device.current("allocating device memory", nbytes), torch.cuda.stream(device.home):
             self.tensor: Any = torch.empty(nbytes, dtype=torch.uint8, device=f"cuda:{device.index}")
             # PyTorch hands out 32 streams in turn, so someone else's may be `home` too, and this may be memory that they gave up
             # with work on it still queued. It will be used on other streams, which do not wait for that

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from restore_sdk.cuda.torch_graphs import capture_stream, captured
 from restore_sdk.cuda.torch_switches import CAPTURING
 
 Step: TypeAlias = Callable[[], tuple[Tensor, Tensor]]
@@ -24,20 +25,20 @@ class Replayed:
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._calls = device, 0
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph: Any = None
         self._made: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
         self._calls += 1
-        if self._calls <= WARM_UPS:
-            return self._beside(step)
-        if self._calls == WARM_UPS + 1:
-            self._capture(step)
-        if self._graph is None or self._made is None:
-            return step()
-        self._graph.replay()
-        return self._made
+        with CAPTURING:
+            if self._calls <= WARM_UPS:
+                return self._beside(step)
+            if self._calls == WARM_UPS + 1:
+                self._capture(step)
+            if self._graph is None or self._made is None:
+                return step()
+            self._graph.replay()
+            return self._made
 
     @property
     def captured(self) -> bool:
@@ -45,23 +46,22 @@ class Replayed:
         return self._graph is not None
 
     def _beside(self, step: Step) -> tuple[Tensor, Tensor]:
-        self._stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._stream):
+        stream, own = torch.cuda.current_stream(self._device), capture_stream(torch, self._index)
+        own.wait_stream(stream)
+        with torch.cuda.stream(own):
             made = step()
-        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        stream.wait_stream(own)
         return made
 
     def _capture(self, step: Step) -> None:
-        """On our own stream, which is one of the device (PyTorch's would be one of the device that was current when it was made)
-        and which is left again even where a capture fails; other threads may go on with their own work."""
-        graph = torch.cuda.CUDAGraph()
-        own = torch.cuda.stream(self._stream)
-        capturing = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
+        """Other threads may go on with their own work."""
         try:
-            with CAPTURING, own, capturing:  # which waits for the device before it begins
-                made = step()
+            self._graph, self._made = captured(torch, self._index, step)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:  # an operator that copies from the host or waits for the device
             return
-        self._graph, self._made = graph, made
+
+    @property
+    def _index(self) -> int:
+        return torch.cuda.current_device() if self._device.index is None else self._device.index

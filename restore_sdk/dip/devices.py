@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from restore_sdk.backends.vendor_errors import OUT_OF_MEMORY
 from restore_sdk.dip.options import Precision
 from restore_sdk.errors import BackendError, DeviceMemoryError, DeviceUnavailableError, OptionsError
 
@@ -16,9 +17,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
-_OUT_OF_MEMORY = re.compile(
-    r"out of memory|not enough memory|can't allocate memory|unable to find an engine to execute", re.IGNORECASE
-)
 
 
 def dip_device(name: str, precision: Precision) -> torch.device:
@@ -71,6 +69,6 @@ def errors_translated(tile: tuple[int, int]) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as exc:
         raise DeviceMemoryError(None, None, tile) from exc
     except RuntimeError as exc:
-        if _OUT_OF_MEMORY.search(str(exc)):
+        if OUT_OF_MEMORY.search(str(exc)):
             raise DeviceMemoryError(None, None, tile) from exc
         raise BackendError("the fit failed; PyTorch says:", str(exc).splitlines()) from exc

@@ -57,7 +57,8 @@ def test_a_copy_in_ends_while_the_batch_before_is_still_inferred(device: Device)
     overlapped: list[bool] = []
 
     def look(number: int) -> None:
-        if number == 2:  # the copies of batch 1 are queued; batch 0 has 200 large copies in front of it
+        # All slots have memory, which may be waited for; the copies of batch 4 are queued; batch 3 has 200 large copies before it
+        if number == 5:
             first, second = pipeline._slots[:2]
             second.arrived.synchronize()
             overlapped.append(not first.inferred.done)
@@ -67,7 +68,7 @@ def test_a_copy_in_ends_while_the_batch_before_is_still_inferred(device: Device)
         device.buffer(512 * MIB) as other,
         Pipeline(device, SlowNetwork(device, (one, other), look), slots=3) as pipeline,
     ):
-        check(pipeline, batches(3, 1, 3, 64, 64))
+        check(pipeline, batches(6, 1, 3, 64, 64))
     assert overlapped == [True]
 
 

@@ -3,6 +3,7 @@ network; TensorRT is not needed."""
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -196,6 +197,7 @@ def test_a_thousand_images_leave_nothing(unet: CudaProgramBackend) -> None:
     image = torch.from_numpy(pixels(128, 128, 3)).cuda()
 
     def held() -> tuple[int, int, int]:
+        gc.collect()
         torch.cuda.synchronize()
         return open_launcher(0).memory()[0], torch.cuda.memory_allocated(), dlpack.alive()
 

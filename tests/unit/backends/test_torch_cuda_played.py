@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import pytest
 import torch
 from backend_checks import check_closed_twice
 from on_threads import on_threads
-from played_torch import TOTAL, played_torch
+from played_torch import CAPTURES, TOTAL, played_torch
 
 from restore_sdk.backends.base import DeviceBackend, PipelinedBackend
 from restore_sdk.backends.torch_cuda import GRAPHS, CudaProgram, CudaProgramBackend
 from restore_sdk.backends.torch_program import VENDOR, open_torch_program
+from restore_sdk.cuda.pipeline import HoldingNetwork
 from restore_sdk.cuda.torch_device import TorchDevice
 from restore_sdk.errors import BackendError, DeviceMemoryError, OptionsError, RestorerClosedError, RestoreWarning
 from restore_sdk.spec import ModelSpec
@@ -67,7 +68,7 @@ def test_a_batch_from_the_host(backend: CudaProgramBackend) -> None:
 def test_a_batch_on_the_callers_stream(backend: CudaProgramBackend, played: Any) -> None:
     batch = noise(1, 3, 8, 6)
     np.testing.assert_array_equal(on_device(backend, batch, 77), backend.infer(batch))
-    assert ("capture", OURS) in played.cuda.log, "captured on the program's stream, not the caller's"
+    assert ("capture", CAPTURES) in played.cuda.log, "captured on a stream for that, not the caller's"
     played.cuda.log.clear()
     on_device(backend, batch, 77)
     on_device(backend, batch, 88)
@@ -135,7 +136,8 @@ def test_out_of_memory(backend: CudaProgramBackend, played: Any) -> None:
         with pytest.raises(DeviceMemoryError) as caught:
             call(noise(1, 3, 8, 6))
         played.cuda.full = 0
-        assert (caught.value.free, caught.value.tile) == (played.cuda.mem_get_info(0)[0], (8, 6))
+        in_use = TOTAL - (caught.value.free or 0)
+        assert (in_use in {0, 2 * 4 * 3 * 8 * 6}, caught.value.tile) == (True, (8, 6))  # nothing, or the pipeline's two buffers
     assert backend.infer(noise(1, 3, 8, 6)).shape == (1, 3, 8, 6)
 
 
@@ -151,21 +153,47 @@ def test_out_of_memory_hidden_by_the_end_of_a_capture(played: Any) -> None:
         broken.infer(noise(1, 3, 8, 6))
 
 
-def test_a_pass_that_cannot_be_captured_runs_without(played: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where another thread waits for the device meanwhile."""
-
-    @contextmanager
-    def refused(*_graph: Any, **_options: Any) -> Iterator[None]:
-        yield
-        raise RuntimeError("operation failed due to a previous error during capture")
-
-    monkeypatch.setattr(played.cuda, "graph", refused)
-    program, batch = CudaProgram(played, played.cuda.module, "cuda:0"), noise(1, 3, 8, 8)
+def test_a_pass_that_cannot_be_captured_runs_without(backend: CudaProgramBackend, played: Any) -> None:
+    """As where another thread waits for the device meanwhile. What PyTorch leaves undone is then done, and all else goes on."""
+    before, batch = noise(1, 3, 4, 4), noise(1, 3, 8, 8)
+    want = backend.infer(before)
+    played.cuda.refused = 1
     with pytest.warns(RestoreWarning, match="previous error during capture; batches of 1 x 3 x 8 x 8 run without"):
-        first = program.run(batch)
-    want = blur(torch.from_numpy(batch)).numpy()
-    np.testing.assert_array_equal(first, want)
-    np.testing.assert_array_equal(program.run(batch * 0.5), blur(torch.from_numpy(batch * np.float32(0.5))).numpy())
+        first = backend.infer(batch)
+    np.testing.assert_array_equal(first, blur(torch.from_numpy(batch)).numpy())
+    np.testing.assert_array_equal(backend.infer(batch * np.float32(0.5)), blur(torch.from_numpy(batch * np.float32(0.5))).numpy())
+    np.testing.assert_array_equal(backend.infer(before), want)
+    played.cuda.log.clear()
+    on_device(backend, noise(1, 3, 8, 10), 77)
+    assert ("replay", 77) in played.cuda.log, "later shapes are captured again"
+    backend.close()
+
+
+def test_the_pipeline_may_have_the_memory_of_graphs(backend: CudaProgramBackend, played: Any) -> None:
+    assert isinstance(backend, HoldingNetwork)
+    on_device(backend, noise(1, 3, 4, 4), 77)
+    played.cuda.log.clear()
+    backend.release_memory()
+    assert played.cuda.log == [("finished", 77), ("empty_cache",)]
+
+
+def test_closing_frees_the_weights(played: Any) -> None:
+    """Exported modules refer to themselves."""
+
+    class Cyclic(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.forward_again = self.forward
+
+        def forward(self, given: Any) -> Any:
+            return played.cuda.module(given)
+
+    module = Cyclic()
+    program, gone = CudaProgram(played, module, "cuda:0"), weakref.ref(module)
+    del module
+    program.run(noise(1, 3, 8, 8))
+    program.close()
+    assert gone() is None
 
 
 def test_no_convolution_found_is_a_lack_of_memory(played: Any) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from restore_sdk.cuda import torch_graphs
 from restore_sdk.dip.capture import WARM_UPS, Replayed
 
 SECOND_GPU = torch.device("cuda:1")
@@ -15,8 +16,9 @@ Made = tuple[torch.Tensor, torch.Tensor]
 
 
 class Stream:
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device | int, priority: int = 0) -> None:
+        self.device = torch.device("cuda", device) if isinstance(device, int) else device
+        self.priority = priority
 
     def wait_stream(self, other: Stream) -> None:
         """Nothing runs at once here."""
@@ -49,9 +51,10 @@ class PlayedCuda:
             del self.streams[before:]
 
     @contextmanager
-    def graph(self, _graph: Graph, *, stream: Stream, capture_error_mode: str) -> Iterator[None]:
+    def graph(self, _graph: Graph, *, stream: Stream, capture_error_mode: str, pool: object = None) -> Iterator[None]:
         """Like PyTorch's own, it stays on its stream where the capture fails."""
         assert (stream.device, capture_error_mode) == (SECOND_GPU, "thread_local")
+        assert pool == "a pool of its own"
         self.asked.append("capture")
         self.streams.append(stream)
         yield
@@ -59,14 +62,18 @@ class PlayedCuda:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> PlayedCuda:
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedCuda]:
     """A machine with two GPUs, of which the first is the current one."""
     played = PlayedCuda()
     Graph.replays = 0
     values = {"Stream": Stream, "current_stream": Stream, "CUDAGraph": Graph, "stream": played.stream, "graph": played.graph}
     for name, value in values.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    return played
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "a pool of its own")
+    monkeypatch.setattr(torch_graphs, "_put_right", lambda *_where: played.asked.append("put right"))
+    torch_graphs._capture_stream.cache_clear()
+    yield played
+    torch_graphs._capture_stream.cache_clear()
 
 
 def test_a_few_calls_run_beside_and_the_rest_are_replays(cuda: PlayedCuda) -> None:
@@ -101,4 +108,5 @@ def test_a_step_that_cannot_be_captured_is_called(cuda: PlayedCuda, error: Excep
     else:
         assert [int(replayed(step)[0]) for _ in range(2)] == [7, 7]
     assert not replayed.captured
+    assert cuda.asked[-1] == "put right"
     assert cuda.streams == []  # whoever called is on the stream that they were on
