@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from restore_sdk.backends.signature import check_threads
 from restore_sdk.dip.masks import checked_mask
 from restore_sdk.dip.options import DipOptions
-from restore_sdk.dip.results import DipImage
+from restore_sdk.dip.results import NOTHING_TO_FILL, DipImage
 from restore_sdk.dip.wishes import with_wishes
 from restore_sdk.dip_frames import FrameFits
 from restore_sdk.errors import MaskError, OptionsError
 from restore_sdk.extras import require
 from restore_sdk.image.layout import FloatNCHW, Layout, inspect, new_output, read_tile, write_tile
+from restore_sdk.image.validation import warn_of_scale
 from restore_sdk.options import DIP_METHOD, DIP_TASKS, ChannelOrder, DipTask, check_callback, checked_clip, is_dip
 from restore_sdk.spec import ModelSpec
 from restore_sdk.tiling.plan import Span, TilePlan
@@ -144,7 +146,8 @@ class DipImages:
         """What runs, as JSON types, and how the fit that finished last went (None before the first)."""
         options, kernel = dataclasses.asdict(self._options), self._options.kernel
         if kernel is not None and not isinstance(kernel, str):
-            options["kernel"] = f"{len(kernel)} x {len(kernel)} numbers"  # thousands of them would hide the rest
+            digest = hashlib.sha256(np.asarray(kernel).tobytes()).hexdigest()[:16]  # thousands of numbers would hide the rest
+            options["kernel"] = f"{len(kernel)} x {len(kernel)} numbers, SHA-256 {digest}"
         return {"backend": "dip", "task": self._task, "device": self._device, "options": options, "last_fit": self._last}
 
     def infer(self, batch: FloatNCHW, /) -> FloatNCHW:
@@ -181,6 +184,8 @@ class DipImages:
             check_callback(name, callback, arguments)
         told = _Told(watch[0], watch[1])
         layout = inspect(image, order=order)
+        if clip and image.dtype.kind == "f":
+            warn_of_scale(image)
         fill = self._fill(mask, layout)
         planes = read_tile(image, layout, slice(0, layout.height), slice(0, layout.width), channels=1 if layout.is_gray else 3)
         outcome = restore_planes(
@@ -194,8 +199,9 @@ class DipImages:
         )
         self._last = outcome.report()  # not the outcome, whose planes may be large
         told.tiles(len(outcome.fits), len(outcome.fits))
-        weights = [fit.weights for fit in outcome.fits] if keep else None
-        return self._finished(image, layout, outcome, fill, clip), weights if weights and all(weights) else None
+        weights = [fit.weights for fit in outcome.fits]
+        whole = keep and all(fit.weights or fit.stop_reason == NOTHING_TO_FILL for fit in outcome.fits)
+        return self._finished(image, layout, outcome, fill, clip), weights if whole else None
 
     def _fill(self, mask: NDArray[Any] | None, layout: Layout) -> NDArray[np.bool_] | None:
         if self._task == "dip-inpaint":
@@ -215,7 +221,7 @@ class DipImages:
         planes: FloatNCHW = outcome.image[np.newaxis]
         write_tile(restored, layout, rows, columns, planes, scale=self.scale, clip=clip)
         if fill is not None:
-            restored[~fill] = image[~fill]
+            restored[~fill] = np.clip(image[~fill], 0, 1) if clip and image.dtype.kind == "f" else image[~fill]
         return DipImage(restored, np.sqrt(outcome.variance.mean(0)), outcome)
 
 

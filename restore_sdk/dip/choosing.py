@@ -28,7 +28,8 @@ WINDOW = 100  # iterates, of WMV
 RATE = 0.1  # of EMV
 TAU = 1.0  # of the discrepancy, times sigma^2
 PATIENCE = 300  # iterations; the paper's 1000 is a third of a whole fit
-LEAST_NOISE = 2 / 255  # below it there is no noise to stop at, and the residual never comes down to it
+LEAST_NOISE = 2 / 255  # of an estimate: below it there is no noise to stop at, and the residual never comes down to it
+SMALLEST = 1e-6  # of any
 
 
 def chosen_stopping(task: DipTask, options: DipOptions) -> Stopping:
@@ -41,7 +42,8 @@ def new_policy(name: Stopping, options: DipOptions, preset: Preset, sigma: float
     is next to nothing, or too little is known to keep anything out of the loss (`holds_out` False)."""
     patience = min(PATIENCE, preset.iterations) if options.patience is None else options.patience
     windowed = WindowedVariancePolicy(WINDOW, patience)
-    if name == "discrepancy" and sigma is not None and sigma >= LEAST_NOISE:
+    least = LEAST_NOISE if not options.sigma else 0.0  # who gives one means it
+    if name == "discrepancy" and sigma is not None and sigma >= max(least, SMALLEST):
         return DiscrepancyPolicy(sigma, TAU, fallback=windowed)
     if name == "emv":
         return ExponentialVariancePolicy(RATE, patience)

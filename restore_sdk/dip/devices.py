@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -53,10 +53,33 @@ def untranslated(callback: Callable[P, R]) -> Callable[P, R]:
     def call(*arguments: P.args, **named: P.kwargs) -> R:
         try:
             return callback(*arguments, **named)
-        except (RuntimeError, MemoryError) as exc:
+        except Exception as exc:
             raise _CallbackError(exc) from exc
 
     return call
+
+
+@contextmanager
+def callbacks_errors() -> Iterator[None]:
+    """Errors of callbacks come out as they were raised."""
+    try:
+        yield
+    except _CallbackError as exc:
+        raise exc.error from None
+
+
+@contextmanager
+def unaffected(device: torch.device) -> Iterator[None]:
+    """A fit needs gradients, and its numbers are not to depend on what the caller's thread has set: no_grad(), inference_mode(),
+    autocast(), a default device."""
+    elsewhere = torch.get_default_device().type != "cpu"
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+        torch.device("cpu") if elsewhere else nullcontext(),
+    ):
+        yield
 
 
 @contextmanager
@@ -64,8 +87,6 @@ def errors_translated(tile: tuple[int, int]) -> Iterator[None]:
     """PyTorch's failures inside as DeviceMemoryError or BackendError; errors of ours and of callbacks pass through."""
     try:
         yield
-    except _CallbackError as exc:
-        raise exc.error from None
     except (torch.OutOfMemoryError, MemoryError) as exc:
         raise DeviceMemoryError(None, None, tile) from exc
     except RuntimeError as exc:

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from restore_sdk.dip.choosing import chosen_stopping, new_policy
-from restore_sdk.dip.devices import dip_device, errors_translated, untranslated
+from restore_sdk.dip.devices import callbacks_errors, dip_device, errors_translated, unaffected, untranslated
 from restore_sdk.dip.fit import Fit, FitLimits
 from restore_sdk.dip.noise_level import noise_level
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.presets import chosen_preset
 from restore_sdk.dip.problem import Problem, operator_of, pose, reach, stacked
-from restore_sdk.dip.results import Cancelled, DipOutcome, FitResult, Planes, ProgressCallback
+from restore_sdk.dip.results import NOTHING_TO_FILL, Cancelled, DipOutcome, FitResult, Planes, ProgressCallback, once
 from restore_sdk.dip.stepping import Weights
 from restore_sdk.dip.tiles import Tile, cut_up, merged, scaled, trusted
 from restore_sdk.errors import DeviceMemoryError, MaskError, OptionsError
@@ -27,6 +27,7 @@ from restore_sdk.options import DipTask
 
 LARGEST_WHOLE = 1_000_000  # pixels of the result; larger images are cut up
 TILE = 512  # pixels of the result, side of a tile
+LEAST_FADE = 24  # measured pixels
 
 
 def never() -> bool:
@@ -65,9 +66,10 @@ def restore_planes(
     """
     began = time.perf_counter()
     where = dip_device(device, options.precision)
-    job = _Job(task, planes, options, known=known, device=where, watch=watch or Watch())
-    fits = job.run(began, start)
-    image, variance = job.assemble([fit.image for fit in fits]), job.assemble([fit.variance for fit in fits])
+    with callbacks_errors(), unaffected(where), errors_translated((planes.shape[1], planes.shape[2])):
+        job = _Job(task, planes, options, known=known, device=where, watch=watch or Watch())
+        fits = job.run(began, start)
+        image, variance = job.assemble([fit.image for fit in fits]), job.assemble([fit.variance for fit in fits])
     return DipOutcome(image, variance, tuple(fits), time.perf_counter() - began, str(job.device), job.sigma)
 
 
@@ -85,6 +87,7 @@ class _Job:
         watch: Watch,
     ) -> None:
         self._task, self.device, self._watch = task, device, watch
+        self._cancelled = once(untranslated(watch.cancelled))
         self._options = replace(options, stopping=chosen_stopping(task, options))
         self._preset = chosen_preset(task, options)
         self._planes = torch.from_numpy(np.ascontiguousarray(planes, np.float32))
@@ -97,17 +100,21 @@ class _Job:
 
     def run(self, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
         """Fits of all tiles, in their order."""
-        results: list[FitResult] = []
-        size = self._options.batch
-        while len(results) < len(self._tiles):
-            group = range(len(results), min(len(results) + size, len(self._tiles)))
+        results = {index: first_guess(self._problem(self._tiles[index], index), self._scale, idle=True) for index in self._idle()}
+        waiting = [index for index in range(len(self._tiles)) if index not in results]
+        fitted, size = len(waiting), self._options.batch
+        while waiting:
+            group = waiting[:size]
             try:
-                results += self._fit(group, began, start)
+                made = self._fit(group, began, start, first=len(waiting) == fitted, left=len(waiting))
             except DeviceMemoryError:
                 if len(group) == 1:
                     raise
                 size = len(group) // 2
-        return results
+                continue
+            results |= dict(zip(group, made, strict=True))
+            waiting = waiting[len(group) :]
+        return [results[index] for index in range(len(self._tiles))]
 
     def assemble(self, parts: Sequence[Planes]) -> Planes:
         """The parts of all tiles as one image."""
@@ -118,11 +125,18 @@ class _Job:
         tiles = [scaled(tile, self._scale) for tile in self._tiles]
         return merged(shape, tiles, parts, overlap_of(self._task, self._options) * self._scale, self._reach * self._scale)
 
-    def _fit(self, group: range, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
+    def _idle(self) -> list[int]:
+        """Tiles in which no pixel is lost, of several."""
+        if (known := self._known) is None or len(self._tiles) == 1:
+            return []
+        return [index for index, tile in enumerate(self._tiles) if known[tile.rows, tile.columns].all()]
+
+    def _fit(self, group: list[int], began: float, start: Sequence[Weights] | None, *, first: bool, left: int) -> list[FitResult]:
+        """`left`: how many tiles are not fitted yet, these included; `first`: no other group was."""
         problems = [self._problem(self._tiles[index], index) for index in group]
-        seconds = self._seconds(group, began)
+        seconds = self._seconds(len(group), left, began)
         over = seconds is not None and seconds <= 0
-        if group.start > 0 and (over or self._watch.cancelled()):  # the first group always has a result of its own
+        if not first and (over or self._cancelled()):  # the first group always has a result of its own
             return [first_guess(problem, self._scale) for problem in problems]
         policies = [
             new_policy(self._options.stopping, self._options, self._preset, self.sigma, holds_out=bool(problem.held_out.any()))
@@ -136,24 +150,23 @@ class _Job:
                 self._preset,
                 self._options,
                 policies,
-                indices=list(group),
+                indices=group,
                 device=self.device,
-                limits=self._limits(group, seconds),
+                limits=self._limits(len(self._tiles) - left, seconds),
                 start=chosen,
             )
             return fit.run()
 
-    def _limits(self, group: range, seconds: float | None) -> FitLimits:
+    def _limits(self, done: int, seconds: float | None) -> FitLimits:
         watch = self._watch
         tell = None if watch.on_progress is None else untranslated(watch.on_progress)
-        return FitLimits(seconds, untranslated(watch.cancelled), tell, group.start, len(self._tiles), watch.keep_weights)
+        return FitLimits(seconds, self._cancelled, tell, done, len(self._tiles), watch.keep_weights)
 
-    def _seconds(self, group: range, began: float) -> float | None:
-        """This group's share of what is left of the time."""
+    def _seconds(self, tiles: int, left: int, began: float) -> float | None:
+        """The share of so many of the tiles that are left in what is left of the time."""
         if self._options.max_seconds is None:
             return None
-        left = self._options.max_seconds - (time.perf_counter() - began)
-        return left * len(group) / (len(self._tiles) - group.start)
+        return (self._options.max_seconds - (time.perf_counter() - began)) * tiles / left
 
     def _problem(self, tile: Tile, index: int) -> Problem:
         whole = len(self._tiles) == 1
@@ -182,9 +195,9 @@ class _Job:
         return noise_level(self._planes, None if self._known is None else self._known[None])
 
 
-def first_guess(problem: Problem, scale: int) -> FitResult:
+def first_guess(problem: Problem, scale: int, *, idle: bool = False) -> FitResult:
     """What stands in for a tile that was not begun: the measurement, enlarged where that is due, and the mean of the known pixels
-    for lost ones."""
+    for lost ones. idle: there are none, so it is the result."""
     given: Tensor = problem.measured
     if scale > 1:
         given = functional.interpolate(given, scale_factor=scale, mode="bicubic", align_corners=False)
@@ -193,7 +206,8 @@ def first_guess(problem: Problem, scale: int) -> FitResult:
         mean = (given * kept).sum((2, 3), keepdim=True) / kept.sum((2, 3), keepdim=True).clamp(min=1)
         given = torch.where(kept, given, mean)
     image = given[0].clamp(0, 1).numpy()
-    return FitResult(image, np.ones_like(image), 0, 0, "not started", "none", 0, 0.0)
+    reason = NOTHING_TO_FILL if idle else "not started"
+    return FitResult(image, np.full_like(image, 0 if idle else 1), 0, 0, reason, "none", 0, 0.0)
 
 
 def tiles_of(height: int, width: int, task: DipTask, options: DipOptions) -> list[Tile]:
@@ -203,10 +217,12 @@ def tiles_of(height: int, width: int, task: DipTask, options: DipOptions) -> lis
         return cut_up(height, width, max(height, width), 0)
     side = max(TILE // scale, 2 * overlap) if options.tile is None else options.tile
     if side < 2 * overlap and max(height, width) > side:
-        raise OptionsError("tile", side, f"at least {2 * overlap} pixels, since the kernel is {overlap + 1} wide")
+        kernel = 2 * reach(operator_of(task, options)) + 1
+        raise OptionsError("tile", side, f"at least {2 * overlap} pixels, since the kernel is {kernel} wide")
     return cut_up(height, width, side, overlap)
 
 
 def overlap_of(task: DipTask, options: DipOptions) -> int:
-    """What neighbours share, measured pixels: so much that every value is looked at by a tile that has all it depends on."""
-    return max(options.overlap, 2 * reach(operator_of(task, options)))
+    """What neighbours share, measured pixels: so much that every value is looked at by a tile that has all it depends on, and
+    some to spare, over which one tile fades out and the other in."""
+    return max(options.overlap, 2 * reach(operator_of(task, options)) + min(options.overlap, LEAST_FADE))

@@ -134,7 +134,6 @@ class Fit:
                 self._look(track, seen, image)
             elif self._guard.is_lost(image):
                 track.stop_reason = "diverged"
-                track.best = track.best or (self._mean.mean[image], self._mean.variance[image])
         self._tell(iteration, losses, seconds)
 
     def _look(self, track: _Track, seen: Observation, image: int) -> None:
@@ -160,8 +159,10 @@ class Fit:
     def _settle(self, iteration: int) -> bool:
         """End what has to end; True when nothing runs any more. Makes room once half of the images have stopped."""
         reason = self._interruption() or ("max_iterations" if iteration == self._budget else "")
-        for track in self._running:
+        for image, track in enumerate(self._running):
             track.stop_reason = track.stop_reason or reason
+            if track.stop_reason and track.best is None:
+                track.best = self._mean.mean[image], self._mean.variance[image]
         left = [image for image, track in enumerate(self._running) if not track.stop_reason]
         if left and 2 * len(left) <= len(self._running):
             copies, self._running = len(self._running), [self._running[image] for image in left]
@@ -187,7 +188,9 @@ class Fit:
         self._limits.on_progress(told)
 
     def _present(self) -> Planes:
-        first: Planes = self._mean.mean[0].cpu().numpy()
+        track = self._tracks[0]
+        image = self._mean.mean[0] if track is self._running[0] or track.best is None else track.best[0]
+        first: Planes = image.cpu().numpy()
         return first
 
 

@@ -19,11 +19,13 @@ Mask = NDArray[np.bool_]
 
 LEAST = 6  # pixels; fewer say next to nothing, and where so little is known nothing can be spared
 FEWEST = 6  # discs: one alone says too little about the image
+LEAST_SHARE = 0.5  # of the pixels that are wanted
 _DEPTH_OF_RADIUS, _DEPTH_OF_PIXEL = 1 / 3, 2 / 3  # a disc's pixels are on average r / 3 from its border, and a pixel is no point
 
 
 def held_out(usable: Tensor, known: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """About `share` of the usable pixels, in discs as deep as the holes; pixel by pixel where holes are no deeper than that.
+    """About `share` of the usable pixels, in discs as deep as the holes, or less deep where there is no room for enough of them;
+    pixel by pixel where holes are no deeper than that.
 
     usable, known  (h, w) bool, on the CPU: what may enter the loss, and what was measured at all
     Returns (h, w) bool; none at all where the share comes to fewer than LEAST pixels.
@@ -32,12 +34,13 @@ def held_out(usable: Tensor, known: Tensor, share: float, generator: torch.Gener
     count = share * int(place.sum())
     if count < LEAST:
         return torch.zeros_like(usable)
-    radius = disc_radius(~known.numpy(), count)
-    candidates = _centres(place, radius) if radius else np.zeros(0, np.int64)
-    if len(candidates) == 0:
-        return usable & (torch.rand(usable.shape, generator=generator) < share)
-    shuffled = candidates[torch.randperm(len(candidates), generator=generator).numpy()]
-    return torch.from_numpy(_discs(shuffled, place.shape, radius, count))
+    for radius in range(disc_radius(~known.numpy(), count), 0, -1):
+        candidates = _centres(place, radius)
+        shuffled = candidates[torch.randperm(len(candidates), generator=generator).numpy()]
+        made = _discs(shuffled, place.shape, radius, count)
+        if made.sum() >= LEAST_SHARE * count:
+            return torch.from_numpy(made)
+    return usable & (torch.rand(usable.shape, generator=generator) < share)
 
 
 def disc_radius(lost: Mask, count: float) -> int:

@@ -76,6 +76,6 @@ class Inputs:
 def first_input(preset: Preset, size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """z of one image, (1, depth, H, W)."""
     if preset.input_kind == "noise":
-        return LARGEST_INPUT * torch.rand((1, preset.input_depth, *size), generator=generator)
-    rows, columns = (torch.linspace(0, 1, side) for side in size)
+        return LARGEST_INPUT * torch.rand((1, preset.input_depth, *size), generator=generator, dtype=torch.float32)
+    rows, columns = (torch.linspace(0, 1, side, dtype=torch.float32) for side in size)
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))[None]

@@ -104,7 +104,7 @@ def build(preset: Preset, channels: int, generators: Sequence[torch.Generator], 
     """A network with one copy for each generator, on `device`."""
     with torch.device("meta"):  # no values yet: making them would draw from the global generator
         network = SkipNetwork(preset, channels, len(generators))
-    network = network.to_empty(device=device)
+    network = network.to_empty(device=device).float()  # whatever PyTorch's default is
     initialise(network, generators)
     return network
 
@@ -119,7 +119,7 @@ def _fill_uniform(value: Tensor | None, bound: float, generators: Sequence[torch
         return
     shares = value.detach().chunk(len(generators))
     for share, generator in zip(shares, generators, strict=True):
-        share.copy_((2 * torch.rand(share.shape, generator=generator) - 1) * bound)
+        share.copy_((2 * torch.rand(share.shape, generator=generator, dtype=torch.float32) - 1) * bound)
 
 
 def _normalisation(channels: int) -> nn.BatchNorm2d:

@@ -75,6 +75,8 @@ class DipOptions:
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
+        if isinstance(self.scale, Integral) and not isinstance(self.scale, bool):
+            object.__setattr__(self, "scale", int(self.scale))
         for name, choices in _CHOICES.items():
             if not isinstance(getattr(self, name), type(choices[0])) or getattr(self, name) not in choices:
                 raise OptionsError(name, getattr(self, name), f"one of {', '.join(map(str, choices))}")

@@ -110,7 +110,9 @@ def pose(
     operator, measured = operator_of(task, options), planes[None]
     channels, height, width = planes.shape
     scale = options.scale if task == "dip-super-resolve" else 1
-    sought = torch.zeros(()).expand(1, channels, height * scale, width * scale)  # a shape, without its memory
+    sought = torch.zeros((), dtype=torch.float32).expand(
+        1, channels, height * scale, width * scale
+    )  # a shape, without its memory
     whole = torch.ones((height, width), dtype=torch.bool)
     keep = whole if known is None else known
     usable = keep & (whole if trusted is None else trusted)
@@ -154,7 +156,7 @@ def _theta(operator: Operator, options: DipOptions, sought: Tensor, keep: Tensor
     if isinstance(operator, GivenMask):
         return operator.theta_from_mask(keep[None, None], sought)
     if isinstance(operator, GivenBlur):
-        return operator.theta_from_kernel(torch.tensor(options.kernel), sought)
+        return operator.theta_from_kernel(torch.tensor(options.kernel, dtype=torch.float32), sought)
     return operator.sample_theta(sought, seeded(options.seed))
 
 

@@ -18,6 +18,9 @@ LATE, LATE_ITERATIONS = 0.05, 10  # a best iteration so near the end, share or n
 Planes: TypeAlias = NDArray[np.float32]  # (C, H, W), black 0, white 1
 
 
+NOTHING_TO_FILL = "nothing to fill"
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """One iteration of one fit. `loss` is a mean square, `score` the stopping policy's (None while it has none), `held_out` the
@@ -62,7 +65,7 @@ class FitResult:
     variance     (C, H, W), that of the iterates around it: where it is large, the network is unsure
     stop_reason  "wmv", "emv", "discrepancy", "held-out" (the policy fired), "max_iterations", "max_seconds", "cancelled",
                  "diverged", or "not started" (a tile whose turn came after the time was over, or after the cancellation; its
-                 image is what was measured)
+                 image is what was measured), or "nothing to fill" (a tile without a lost pixel)
     strip        (iteration, uint8 (C, H, W)) of a few means on the way
     weights      of the network at the best iteration, where they were asked for
     """
@@ -118,7 +121,7 @@ class DipOutcome:
 
     def report(self) -> dict[str, Any]:
         """The facts as JSON types."""
-        reasons = sorted({fit.stop_reason for fit in self.fits})
+        reasons = sorted({fit.stop_reason for fit in self.fits} - {NOTHING_TO_FILL})
         return {
             "stop_reason": ", ".join(reasons),
             "still_improving": any(fit.still_improving for fit in self.fits),
@@ -143,3 +146,15 @@ class DipImage:
     image: NDArray[Any]
     uncertainty: NDArray[np.float32]
     outcome: DipOutcome
+
+
+def once(cancelled: Cancelled) -> Cancelled:
+    """The same, which goes on saying True when it has said so."""
+    said = False
+
+    def ask() -> bool:
+        nonlocal said
+        said = said or cancelled()
+        return said
+
+    return ask

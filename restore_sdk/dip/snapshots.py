@@ -14,6 +14,7 @@ from torch import Tensor
 from restore_sdk.dip.network import SkipNetwork
 
 JUMP = 10**0.5  # a loss this many times that of the snapshot is divergence: 5 dB, as in the paper's code
+NEGLIGIBLE = 1e-5  # mean square; where nearly all is fitted, losses jump by any factor
 INTERVAL = 20  # iterations between snapshots
 MOST_IN_A_ROW = 8  # rollbacks to one snapshot, then the fit ends
 BEFORE_SLOWING = 2  # rollbacks to one snapshot, then the learning rate is halved
@@ -54,7 +55,8 @@ class Guard:
 
     def check(self, losses: Sequence[float]) -> list[bool]:
         """Whether each image's loss is acceptable."""
-        return [math.isfinite(loss) and loss <= JUMP * reference for loss, reference in zip(losses, self._reference, strict=True)]
+        pairs = zip(losses, self._reference, strict=True)
+        return [math.isfinite(loss) and loss <= JUMP * max(reference, NEGLIGIBLE) for loss, reference in pairs]
 
     def note(self, losses: Sequence[float], accepted: Sequence[bool], current: Sequence[Tensor]) -> bool:
         """Bring back what was not accepted, and take a snapshot now and then. Returns whether Adam should slow down, which

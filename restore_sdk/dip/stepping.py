@@ -79,7 +79,7 @@ class Stepper:
         self.problem = self.problem.select(images)
         with torch.device("meta"):
             network = SkipNetwork(self._preset, self.problem.shape[0], len(images))
-        self.network = network.to_empty(device=self._device)
+        self.network = network.to_empty(device=self._device).float()
         self._inputs.keep(images)
         self._network_changed()
         for number, parameter in enumerate(self.network.parameters()):

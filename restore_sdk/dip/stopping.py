@@ -14,6 +14,8 @@ from torch import Tensor
 
 from restore_sdk.dip.windows import ExponentialVariance, WindowedVariance
 
+STILL_FALLING = 0.8  # of the residual at the best iterate so far: below it that was no end
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
@@ -48,7 +50,12 @@ class Patience:
     """Remembers the least score; gives up after `patience` iterations without a smaller one."""
 
     def __init__(self, patience: int) -> None:
-        self._patience, self._best, self._waited = patience, float("inf"), 0
+        self._patience = patience
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: the next score is the least."""
+        self._best, self._waited = float("inf"), 0
 
     def judge(self, score: float | None) -> Verdict:
         """Verdict on the next score."""
@@ -73,6 +80,10 @@ class WindowedVariancePolicy:
         """Score: mean variance of a value over the window."""
         return self._patience.judge(self._variance.update(seen.iterate))
 
+    def forget(self) -> None:
+        """What moved least so far was not the end."""
+        self._patience.forget()
+
 
 class ExponentialVariancePolicy:
     """EMV: exponentially weighted variance of the iterates, at its least."""
@@ -90,14 +101,15 @@ class ExponentialVariancePolicy:
 
 class DiscrepancyPolicy:
     """Stops when the residual has come down to the noise: mean square <= tau * sigma^2 (Morozov). It is averaged over some
-    iterations, since single ones jump. An estimate of sigma that is too low is never reached: then the fallback stops."""
+    iterations, since single ones jump. An estimate of sigma that is too low is never reached: then the fallback stops, WMV, but
+    not as long as the residual still comes down: iterates may hardly move on the way, while fine texture is not fitted yet."""
 
     score_name = "residual above sigma^2"  # whoever stops
 
-    def __init__(self, sigma: float, tau: float = 1.0, rate: float = 0.1, fallback: Policy | None = None) -> None:
+    def __init__(self, sigma: float, tau: float = 1.0, rate: float = 0.1, fallback: WindowedVariancePolicy | None = None) -> None:
         self.name = "discrepancy"
         self._limit, self._rate, self._mean = tau * sigma * sigma, rate, 0.0
-        self._fallback = fallback or NoPolicy()
+        self._fallback, self._at_best = fallback, float("inf")
 
     def update(self, seen: Observation) -> Verdict:
         """Score: how far the residual is above the limit, mean squares. Where the fallback stops, `name` becomes its name; the
@@ -105,10 +117,17 @@ class DiscrepancyPolicy:
         rate = max(self._rate, 1 / seen.iteration)
         self._mean += rate * (seen.loss - self._mean)
         excess = self._mean - self._limit
-        other = self._fallback.update(seen)
+        other = NoPolicy().update(seen) if self._fallback is None else self._fallback.update(seen)
         trained = seen.iteration >= 1 / self._rate  # or a sigma that is too large would stop at an untrained network
         if excess <= 0 and trained:
             return Verdict(excess, is_best=True, stop=True)
+        if self._fallback is None:
+            return Verdict(excess, other.is_best, other.stop)
+        if other.is_best or self._mean < STILL_FALLING * self._at_best:
+            if not other.is_best:
+                self._fallback.forget()
+            self._at_best = self._mean
+            return Verdict(excess, is_best=True, stop=False)
         if other.stop:
             self.name = self._fallback.name
         return Verdict(excess, other.is_best, other.stop)

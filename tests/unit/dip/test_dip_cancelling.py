@@ -72,3 +72,12 @@ def test_progress_of_coarse_iterations_shows_an_image_and_may_cancel() -> None:
     images.restore(GRAY, on_progress=tell, cancelled=lambda: len(seen) >= 2)
     assert [progress.iteration for progress in seen] == [0, 0, 1]
     assert shapes == [(3, 20, 24)] * 3
+
+
+def test_who_has_cancelled_need_not_say_it_again() -> None:
+    answers = iter([False, True, *[False] * 100])
+    options = DipOptions(width="draft", max_iterations=6, tile=64, overlap=16, batch=1)
+    made = DipImages("dip-denoise", options, device="cpu").restore(
+        np.zeros((64, 160, 3), np.uint8), cancelled=lambda: next(answers)
+    )
+    assert [fit.stop_reason for fit in made.outcome.fits] == ["cancelled", "not started", "not started"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restore_sdk.degradations import seeded
-from restore_sdk.dip.held_out import FEWEST, disc_radius, held_out
+from restore_sdk.dip.held_out import FEWEST, LEAST_SHARE, disc_radius, held_out
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.problem import pose
 from restore_sdk.dip_images import DipImages
@@ -98,3 +98,13 @@ def test_where_little_is_known_nothing_is_kept_out_and_another_policy_stops() ->
     made = images.restore(image, ~known).outcome.fits[0]
     assert made.policy == "wmv"
     assert made.best_iteration == 30  # a window is not full yet, so the latest is the best
+
+
+@pytest.mark.parametrize("lost", [0.75, 0.8, 0.85])
+@pytest.mark.parametrize("seed", range(3))
+def test_scattered_masks_keep_about_the_share(lost: float, seed: int) -> None:
+    """Where there is no room for enough discs, they are made smaller, or are single pixels."""
+    known = torch.rand(128, 128, generator=torch.Generator().manual_seed(100 + seed)) > lost
+    wanted = 0.03 * int(known.sum())
+    kept = int(held_out(known, known, 0.03, torch.Generator().manual_seed(seed)).sum())
+    assert LEAST_SHARE * wanted <= kept <= 2 * wanted

@@ -119,3 +119,9 @@ def test_the_first_fit_loads_nothing_more_that_takes_long() -> None:
         "before = len(sys.modules); images.restore(numpy.zeros((8, 8), numpy.uint8)); sys.exit(len(sys.modules) - before > 100)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scales_of_numpy_are_taken() -> None:
+    assert type(DipOptions(scale=np.int64(8)).scale) is int  # type: ignore[arg-type]
+    with pytest.raises(OptionsError):
+        DipOptions(scale=True)

@@ -142,3 +142,8 @@ def test_a_network_that_cannot_be_saved_ends_as_diverged() -> None:
     result = tiny_fit(problem).run()[0]
     assert (result.stop_reason, result.rollbacks) == ("diverged", MOST_IN_A_ROW)
     assert torch.from_numpy(result.image).isfinite().all()
+
+
+def test_losses_next_to_nothing_may_jump() -> None:
+    guard = sound_guard([torch.zeros(2, 3)], loss=1e-7)
+    assert guard.check([2e-5, 5e-5]) == [True, False]

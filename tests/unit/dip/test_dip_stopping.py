@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
@@ -115,3 +115,31 @@ def test_discrepancy_without_noise_gives_way_to_the_variance() -> None:
         "none",
         "wmv",
     ]
+
+
+def plateau(loss: Callable[[int], float], length: int = 200) -> list[Observation]:
+    """Iterates that move least at 40, and ever more from there on."""
+    moves = (torch.full((1, 2, 2), (-1.0) ** n * (1 + abs(n - 40) / 100)) for n in range(1, length + 1))
+    return [seen(n, iterate=iterate, loss=loss(n)) for n, iterate in enumerate(moves, 1)]
+
+
+def test_a_calm_time_is_no_end_while_the_residual_falls() -> None:
+    """Fine texture is fitted late: its residual goes down by a fifth in a few dozen iterations, here from 1 to the noise."""
+    policy = DiscrepancyPolicy(sigma=0.1, fallback=WindowedVariancePolicy(window=5, patience=50))
+    best, stop = run(policy, plateau(lambda n: 0.97**n))
+    assert (policy.name, best == stop) == ("discrepancy", True)
+    assert 0.97**stop < 0.1**2
+
+
+def test_a_calm_time_is_the_end_where_the_residual_hardly_falls() -> None:
+    policy = DiscrepancyPolicy(sigma=0.1, fallback=WindowedVariancePolicy(window=5, patience=50))
+    best, stop = run(policy, plateau(lambda n: 0.5 + 0.3**n))
+    assert (policy.name, stop - best) == ("wmv", 50)
+    assert 38 <= best <= 45
+
+
+def test_a_small_sigma_that_is_given_counts() -> None:
+    given = DipOptions(sigma=1.9 / 255)
+    assert new_policy("discrepancy", given, PRESETS["denoise"], given.sigma).name == "discrepancy"
+    assert new_policy("discrepancy", DipOptions(), PRESETS["denoise"], 1.9 / 255).name == "wmv"
+    assert new_policy("discrepancy", DipOptions(sigma=0.0), PRESETS["denoise"], 0.0).name == "wmv"

@@ -85,3 +85,8 @@ def test_iterate_mean_leaves_out_what_was_not_accepted() -> None:
     assert (mean.mean[1].item(), mean.variance[1].item()) == (0.0, 0.0)
     mean.keep([1])
     assert mean.mean.shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 300_000), (3, 8, 100_000), (3, 295, 295), (1, 65_537, 1), (3, 256, 256)])
+def test_thinning_keeps_no_more_than_it_says(shape: tuple[int, int, int]) -> None:
+    assert MOST_VALUES / 8 < thinned(torch.zeros(()).expand(shape)).numel() <= MOST_VALUES
