@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from restore_sdk.backends.engine_log import ROUTER, BuilderLog
-from restore_sdk.backends.vendor_errors import OUT_OF_MEMORY, translated
+from restore_sdk.backends.vendor_errors import translated
+from restore_sdk.cuda.vendor_words import OUT_OF_MEMORY
 from restore_sdk.errors import BackendError, DeviceMemoryError
 
 Answer = TypeVar("Answer")

@@ -22,13 +22,14 @@ import numpy as np
 from restore_sdk.backends.base import FloatNCHW
 from restore_sdk.backends.file_backend import FileBackend, Vendor
 from restore_sdk.backends.signature import check_shape
-from restore_sdk.backends.vendor_errors import OUT_OF_MEMORY, first_line, translated
+from restore_sdk.backends.vendor_errors import first_line, translated
 from restore_sdk.cuda.memory import DeviceBuffer, Stream
 from restore_sdk.cuda.pipeline import Pipeline
 from restore_sdk.cuda.slots import Shape
 from restore_sdk.cuda.torch_device import TorchDevice
 from restore_sdk.cuda.torch_graphs import captured
 from restore_sdk.cuda.torch_switches import CAPTURING, fixed_arithmetic
+from restore_sdk.cuda.vendor_words import OUT_OF_MEMORY
 from restore_sdk.errors import BackendError, DeviceMemoryError, RestorerClosedError, RestoreWarning
 from restore_sdk.spec import ModelSpec
 

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
+from restore_sdk.cuda.vendor_words import OUT_OF_MEMORY
 from restore_sdk.errors import BackendError, DeviceMemoryError
-
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|bad[_ ]alloc|failed to allocate|cuda_error_out_of_memory|not enough memory|unable to allocate"
-    r"|can't allocate memory"
-    r"|(cudnn|cublas)_status_\w*alloc(ation)?_failed"
-    r"|unable to find an engine to execute",  # no convolution's workspace had room
-    re.IGNORECASE,
-)
 
 
 def translated(action: str, exc: Exception, tile: tuple[int, int] | None) -> BackendError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from restore_sdk.cuda.memory import out_of_memory
+from restore_sdk.cuda.vendor_words import OUT_OF_MEMORY
 from restore_sdk.errors import BackendError, DeviceUnavailableError
-
-OUT_OF_MEMORY = re.compile("out[ _]of[ _]memory", re.IGNORECASE)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from restore_sdk.backends.vendor_errors import OUT_OF_MEMORY
+from restore_sdk.cuda.vendor_words import OUT_OF_MEMORY
 from restore_sdk.dip.options import Precision
 from restore_sdk.errors import BackendError, DeviceMemoryError, DeviceUnavailableError, OptionsError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -13,22 +12,16 @@ import pytest
 import torch
 from backend_checks import check_closed_twice
 from on_threads import on_threads
+from played_program import SPEC, blur, noise, on_device, opened
 from played_torch import CAPTURES, TOTAL, played_torch
 
 from restore_sdk.backends.base import DeviceBackend, PipelinedBackend
 from restore_sdk.backends.torch_cuda import GRAPHS, CudaProgram, CudaProgramBackend
 from restore_sdk.backends.torch_program import VENDOR, open_torch_program
-from restore_sdk.cuda.pipeline import HoldingNetwork
 from restore_sdk.cuda.torch_device import TorchDevice
-from restore_sdk.errors import BackendError, DeviceMemoryError, OptionsError, RestorerClosedError, RestoreWarning
-from restore_sdk.spec import ModelSpec
+from restore_sdk.errors import BackendError, DeviceMemoryError, OptionsError, RestorerClosedError
 
-SPEC = ModelSpec(name="any", method="self_supervised", task="denoise", size_multiple=2)
 OURS = 100  # the handle of the program's own stream
-
-
-def blur(given: Any) -> Any:
-    return torch.nn.functional.avg_pool2d(given, 3, 1, 1) * 1.5
 
 
 @pytest.fixture
@@ -39,17 +32,7 @@ def played() -> Any:
 @pytest.fixture
 def backend(played: Any, monkeypatch: pytest.MonkeyPatch) -> CudaProgramBackend:
     monkeypatch.setattr("restore_sdk.cuda.torch_device.require", lambda _module, _extra: played)
-    return CudaProgramBackend(CudaProgram(played, played.cuda.module, "cuda:0"), SPEC, {"backend": "torch"}, VENDOR)
-
-
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random(shape, np.float32)
-
-
-def on_device(backend: CudaProgramBackend, batch: np.ndarray, stream: int) -> np.ndarray:
-    restored = np.full_like(batch, np.nan)
-    backend.infer_on_device(batch.ctypes.data, restored.ctypes.data, batch.shape, stream)
-    return restored
+    return opened(played)
 
 
 def test_it_has_both_abilities_and_the_cpu_has_none(backend: CudaProgramBackend, small_program: Path) -> None:
@@ -151,49 +134,6 @@ def test_out_of_memory_hidden_by_the_end_of_a_capture(played: Any) -> None:
     broken = CudaProgramBackend(CudaProgram(played, hidden, "cuda:0"), SPEC, {}, VENDOR)
     with pytest.raises(DeviceMemoryError):
         broken.infer(noise(1, 3, 8, 6))
-
-
-def test_a_pass_that_cannot_be_captured_runs_without(backend: CudaProgramBackend, played: Any) -> None:
-    """As where another thread waits for the device meanwhile. What PyTorch leaves undone is then done, and all else goes on."""
-    before, batch = noise(1, 3, 4, 4), noise(1, 3, 8, 8)
-    want = backend.infer(before)
-    played.cuda.refused = 1
-    with pytest.warns(RestoreWarning, match="previous error during capture; batches of 1 x 3 x 8 x 8 run without"):
-        first = backend.infer(batch)
-    np.testing.assert_array_equal(first, blur(torch.from_numpy(batch)).numpy())
-    np.testing.assert_array_equal(backend.infer(batch * np.float32(0.5)), blur(torch.from_numpy(batch * np.float32(0.5))).numpy())
-    np.testing.assert_array_equal(backend.infer(before), want)
-    played.cuda.log.clear()
-    on_device(backend, noise(1, 3, 8, 10), 77)
-    assert ("replay", 77) in played.cuda.log, "later shapes are captured again"
-    backend.close()
-
-
-def test_the_pipeline_may_have_the_memory_of_graphs(backend: CudaProgramBackend, played: Any) -> None:
-    assert isinstance(backend, HoldingNetwork)
-    on_device(backend, noise(1, 3, 4, 4), 77)
-    played.cuda.log.clear()
-    backend.release_memory()
-    assert played.cuda.log == [("finished", 77), ("empty_cache",)]
-
-
-def test_closing_frees_the_weights(played: Any) -> None:
-    """Exported modules refer to themselves."""
-
-    class Cyclic(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.forward_again = self.forward
-
-        def forward(self, given: Any) -> Any:
-            return played.cuda.module(given)
-
-    module = Cyclic()
-    program, gone = CudaProgram(played, module, "cuda:0"), weakref.ref(module)
-    del module
-    program.run(noise(1, 3, 8, 8))
-    program.close()
-    assert gone() is None
 
 
 def test_no_convolution_found_is_a_lack_of_memory(played: Any) -> None:
