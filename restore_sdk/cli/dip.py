@@ -25,7 +25,7 @@ from restore_sdk.cli.flags import Settings, check_picture
 from restore_sdk.cli.sources import Job, Work, plan_work
 from restore_sdk.dip.masks import MOST_FILLED, MaskWarning
 from restore_sdk.dip.options import DipOptions
-from restore_sdk.dip.results import DipImage
+from restore_sdk.dip.results import NOTHING_TO_FILL, DipImage
 from restore_sdk.dip.wishes import with_wishes
 from restore_sdk.dip_images import DipImages
 from restore_sdk.errors import ImageError, ImageReadError, OptionsError, RestoreWarning
@@ -222,7 +222,9 @@ class _Run:
 
 def _has_begun(made: DipImage) -> bool:
     """Whether an interrupt came late enough for a result: what the network answers first has nothing of the image yet."""
-    return any(fit.iterations > 1 or fit.stop_reason not in ("cancelled", "not started") for fit in made.outcome.fits)
+    return any(
+        fit.iterations > 1 or fit.stop_reason not in ("cancelled", "not started", NOTHING_TO_FILL) for fit in made.outcome.fits
+    )
 
 
 def _ended(made: DipImage, *, interrupted: bool) -> tuple[str, ...]:

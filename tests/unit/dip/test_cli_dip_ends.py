@@ -32,9 +32,11 @@ def save(path: Path, width: int = 24) -> Path:
     return path
 
 
-def run(source: Path, out: str, as_json: bool = True, overwrite: bool = False, **flags: Any) -> ExitCode:
+def run(
+    source: Path, out: str, as_json: bool = True, overwrite: bool = False, model: str = "dip-denoise", **flags: Any
+) -> ExitCode:
     keep = {"tile": "auto", "threads": None, "metadata": Metadata.KEEP, "compare": None, "backend": "auto"}
-    settings = Settings(model="dip-denoise", device="cpu", overwrite=overwrite, **keep)  # type: ignore[arg-type]
+    settings = Settings(model=model, device="cpu", overwrite=overwrite, **keep)  # type: ignore[arg-type]
     return restore_dip([str(source)], out, settings, DipFlags(**{**SHORT, **flags}), as_json=as_json, debug=False)
 
 
@@ -137,3 +139,15 @@ def test_files_that_were_passed_over_are_told(tmp_path: Path, capsys: pytest.Cap
     if as_json:
         said = json.loads(captured.out)
         assert (said["left_out"], said["counts"]) == ({".txt": 1}, {"restored": 1, "skipped": 1})
+
+
+def test_tiles_with_nothing_to_fill_are_no_result_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_tiles(monkeypatch)
+    press_at(monkeypatch, 1)
+    mask = np.zeros((20, 160), np.uint8)
+    mask[5:9, 4:9] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    source = save(tmp_path / "a.png", width=160)
+    mask_file, target = tmp_path / "mask.png", str(tmp_path / "b.png")
+    assert run(source, target, model="dip-inpaint", mask=mask_file) is ExitCode.INTERRUPTED
+    assert not (tmp_path / "b.png").exists()
