@@ -100,7 +100,7 @@ class _Job:
 
     def run(self, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
         """Fits of all tiles, in their order."""
-        results = {index: first_guess(self._problem(self._tiles[index], index), self._scale, idle=True) for index in self._idle()}
+        results = {index: self._taken_over(self._tiles[index]) for index in self._idle()}
         waiting = [index for index in range(len(self._tiles)) if index not in results]
         fitted, size = len(waiting), self._options.batch
         while waiting:
@@ -130,6 +130,10 @@ class _Job:
         if (known := self._known) is None or len(self._tiles) == 1:
             return []
         return [index for index, tile in enumerate(self._tiles) if known[tile.rows, tile.columns].all()]
+
+    def _taken_over(self, tile: Tile) -> FitResult:
+        image = self._planes[:, tile.rows, tile.columns].clamp(0, 1).numpy()
+        return FitResult(image, np.zeros_like(image), 0, 0, NOTHING_TO_FILL, "none", 0, 0.0)
 
     def _fit(self, group: list[int], began: float, start: Sequence[Weights] | None, *, first: bool, left: int) -> list[FitResult]:
         """`left`: how many tiles are not fitted yet, these included; `first`: no other group was."""
@@ -195,9 +199,9 @@ class _Job:
         return noise_level(self._planes, None if self._known is None else self._known[None])
 
 
-def first_guess(problem: Problem, scale: int, *, idle: bool = False) -> FitResult:
+def first_guess(problem: Problem, scale: int) -> FitResult:
     """What stands in for a tile that was not begun: the measurement, enlarged where that is due, and the mean of the known pixels
-    for lost ones. idle: there are none, so it is the result."""
+    for lost ones."""
     given: Tensor = problem.measured
     if scale > 1:
         given = functional.interpolate(given, scale_factor=scale, mode="bicubic", align_corners=False)
@@ -206,8 +210,7 @@ def first_guess(problem: Problem, scale: int, *, idle: bool = False) -> FitResul
         mean = (given * kept).sum((2, 3), keepdim=True) / kept.sum((2, 3), keepdim=True).clamp(min=1)
         given = torch.where(kept, given, mean)
     image = given[0].clamp(0, 1).numpy()
-    reason = NOTHING_TO_FILL if idle else "not started"
-    return FitResult(image, np.full_like(image, 0 if idle else 1), 0, 0, reason, "none", 0, 0.0)
+    return FitResult(image, np.ones_like(image), 0, 0, "not started", "none", 0, 0.0)
 
 
 def tiles_of(height: int, width: int, task: DipTask, options: DipOptions) -> list[Tile]:

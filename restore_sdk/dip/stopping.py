@@ -117,12 +117,12 @@ class DiscrepancyPolicy:
         rate = max(self._rate, 1 / seen.iteration)
         self._mean += rate * (seen.loss - self._mean)
         excess = self._mean - self._limit
-        other = NoPolicy().update(seen) if self._fallback is None else self._fallback.update(seen)
         trained = seen.iteration >= 1 / self._rate  # or a sigma that is too large would stop at an untrained network
         if excess <= 0 and trained:
             return Verdict(excess, is_best=True, stop=True)
         if self._fallback is None:
-            return Verdict(excess, other.is_best, other.stop)
+            return Verdict(excess, is_best=True, stop=False)
+        other = self._fallback.update(seen)
         if other.is_best or self._mean < STILL_FALLING * self._at_best:
             if not other.is_best:
                 self._fallback.forget()

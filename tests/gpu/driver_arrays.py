@@ -11,6 +11,7 @@ import pytest
 from gpu_programs import require_compiler
 
 from restore_sdk.cuda.arrays import DeviceArray
+from restore_sdk.cuda.cuda_core import CudaCoreDevice
 from restore_sdk.cuda.driver import driver_reason
 from restore_sdk.cuda.launching import LEGACY, CudaLauncher, DeviceMemory, open_launcher
 
@@ -55,16 +56,21 @@ def pixels(*shape: int, dtype: str = "uint8", seed: int = 3) -> np.ndarray:
     )
 
 
+def queue_on_host(device: CudaCoreDevice, stream: int, work: Callable[[], object]) -> object:
+    """Have CUDA call `work` in the order of `stream`. Keep what is returned as long as that may happen."""
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: bool(work()))
+    function, action = device.driver.CUhostFn(_ptr=ctypes.addressof(callback)), "queueing a function of the host"
+    with device.current(action):
+        device.call(action, device.driver.cuLaunchHostFunc(stream, function, 0))
+    return callback
+
+
 def held_up(launcher: CudaLauncher, stream: int) -> Callable[[], None]:
     """Nothing queued on `stream` from now on is done before the function returned is called."""
     go_on = threading.Event()
-    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: bool(go_on.wait(60)))
-    device = launcher._device
-    function = device.driver.CUhostFn(_ptr=ctypes.addressof(callback))
-    with device.current("holding up a stream"):
-        device.call("holding up a stream", device.driver.cuLaunchHostFunc(stream, function, 0))
+    kept = queue_on_host(launcher._device, stream, lambda: go_on.wait(60))
 
-    def release(_kept: object = callback) -> None:
+    def release(_kept: object = kept) -> None:
         go_on.set()
 
     return release

@@ -3,7 +3,6 @@ graphs, kernels and marks in the order of CUDA streams. A played engine reads de
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backend_checks import check_bits_on_threads
-from driver_arrays import OnGpu, held_up, launcher_or_skip, on_host, pixels
+from driver_arrays import OnGpu, held_up, launcher_or_skip, on_host, pixels, queue_on_host
 from on_threads import on_threads
 from played_tensorrt import PlayedTensorRT, played_build
 from stand_in_driver import NOT_SUPPORTED, OUT_OF_MEMORY, StandIn
@@ -46,12 +45,7 @@ class OnStreams:
             self._owner, self._handle = owner, handle
 
         def queue(self, _stage: str, _slot: int, run: Callable[[], None]) -> None:
-            device = self._owner._device
-            callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: run())
-            self._owner._kept.append(callback)
-            function = device.driver.CUhostFn(_ptr=ctypes.addressof(callback))
-            with device.current("running the network"):
-                device.call("running the network", device.driver.cuLaunchHostFunc(self._handle, function, 0))
+            self._owner._kept.append(queue_on_host(self._owner._device, self._handle, run))
 
 
 @pytest.fixture
