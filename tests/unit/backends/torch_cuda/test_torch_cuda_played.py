@@ -12,7 +12,7 @@ import pytest
 import torch
 from backend_checks import check_closed_twice
 from on_threads import on_threads
-from played_program import SPEC, blur, noise, on_device, opened
+from played_program import SPEC, blur, noise, on_device
 from played_torch import CAPTURES, TOTAL, played_torch
 
 from restore_sdk.backends.base import DeviceBackend, PipelinedBackend
@@ -22,17 +22,6 @@ from restore_sdk.cuda.torch_device import TorchDevice
 from restore_sdk.errors import BackendError, DeviceMemoryError, OptionsError, RestorerClosedError
 
 OURS = 100  # the handle of the program's own stream
-
-
-@pytest.fixture
-def played() -> Any:
-    return played_torch(blur)
-
-
-@pytest.fixture
-def backend(played: Any, monkeypatch: pytest.MonkeyPatch) -> CudaProgramBackend:
-    monkeypatch.setattr("restore_sdk.cuda.torch_device.require", lambda _module, _extra: played)
-    return opened(played)
 
 
 def test_it_has_both_abilities_and_the_cpu_has_none(backend: CudaProgramBackend, small_program: Path) -> None:

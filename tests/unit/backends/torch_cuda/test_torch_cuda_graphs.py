@@ -8,23 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from played_program import blur, noise, on_device, opened
-from played_torch import played_torch
+from played_program import blur, noise, on_device
 
 from restore_sdk.backends.torch_cuda import CudaProgram, CudaProgramBackend
 from restore_sdk.cuda.pipeline import HoldingNetwork
 from restore_sdk.errors import RestoreWarning
-
-
-@pytest.fixture
-def played() -> Any:
-    return played_torch(blur)
-
-
-@pytest.fixture
-def backend(played: Any, monkeypatch: pytest.MonkeyPatch) -> CudaProgramBackend:
-    monkeypatch.setattr("restore_sdk.cuda.torch_device.require", lambda _module, _extra: played)
-    return opened(played)
 
 
 def test_a_pass_that_cannot_be_captured_runs_without(backend: CudaProgramBackend, played: Any) -> None:
