@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from driver_arrays import OnGpu, held_up, launcher_or_skip, on_host, pixels
+from host_blur import blur, model
 from on_threads import on_threads
 
 from restore_sdk.backends.function import FunctionBackend
@@ -20,7 +21,6 @@ from restore_sdk.device_images import restore_on_device
 from restore_sdk.errors import BackendError, DeviceMemoryError, DeviceUnavailableError
 from restore_sdk.options import tile_options
 from restore_sdk.restorer import Restorer
-from restore_sdk.spec import ModelSpec
 from restore_sdk.tiling.choice import Planner
 from restore_sdk.tiling.recovery import Recovery
 
@@ -38,11 +38,6 @@ def launcher() -> CudaLauncher:
 def stream() -> Iterator[int]:
     with CudaCoreDevice(0) as device, device.stream() as opened:
         yield opened.handle
-
-
-def model(**changes: object) -> ModelSpec:
-    known = {"size_multiple": 2, "receptive_radius": 1, "bytes_per_pixel": 1024.0}
-    return ModelSpec(name="any", method="self_supervised", task="denoise", **{**known, **changes})  # type: ignore[arg-type]
 
 
 class Copying(FunctionBackend):
@@ -75,12 +70,6 @@ class Blurring(FunctionBackend):
         tile = np.empty(shape, np.float32)
         self.launcher.read(given, tile, stream)
         self.launcher.write(restored, self.infer(tile), stream)
-
-
-def blur(batch: np.ndarray) -> np.ndarray:
-    padded = np.pad(batch, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    around = (padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:] + padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1]) / np.float32(4)
-    return np.ascontiguousarray(around * np.linspace(0.9, 1.2, batch.shape[1], dtype=np.float32)[:, None, None])
 
 
 def restored(image: object, backend: Any, *, tile: Any = "auto", **options: Any) -> DeviceArray:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from host_blur import blur, model
 from host_launcher import HostLauncher, Interface, compiled
 from numpy.typing import NDArray
 
@@ -30,20 +31,6 @@ Batch = NDArray[np.float32]
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return compiled(tmp_path_factory.mktemp("kernels"))
-
-
-def model(**changes: object) -> ModelSpec:
-    known = {"size_multiple": 2, "receptive_radius": 1, "bytes_per_pixel": 1024.0}
-    return ModelSpec(name="any", method="self_supervised", task="denoise", **{**known, **changes})  # type: ignore[arg-type]
-
-
-def blur(batch: Batch) -> Batch:
-    """R = 1, zero padding, unequal planes."""
-    padded = np.pad(batch, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    mean = (padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:] + padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1]) * np.float32(
-        0.25
-    )
-    return np.ascontiguousarray(mean * np.linspace(0.9, 1.2, batch.shape[1], dtype=np.float32)[:, None, None])
 
 
 def doubled(batch: Batch) -> Batch:
