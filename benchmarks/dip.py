@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ import torch
 from benchmarks.arguments import Findings, exit_with, finish, natural, parser, positive, wide_console
 from benchmarks.dip_cases import CASES, PAPER, Case, Trial, is_here, open_trial
 from benchmarks.dip_findings import add_figures, fit_rows, key_of, policy_notes, shown, table_of
-from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer, way_of
+from benchmarks.dip_trials import Row, run_opencv, run_ours, run_peer, way_of, with_way
 from benchmarks.images import DEFAULT_DATA, FloatPixels, as_bytes
 from benchmarks.machine import host_facts, source_commit
 from benchmarks.peers.deep_image_prior import is_installed
@@ -50,7 +50,12 @@ def work_of(arguments: argparse.Namespace) -> list[Work]:
     cases = [CASES[name] for name in chosen if is_here(CASES[name], arguments.data)]
     peer_runs = is_installed() and arguments.device == "cpu"  # elsewhere its seconds would not be of the same machine as ours
     methods = [name for name in arguments.methods if name != "deepinv" or peer_runs]
-    own = [way_of(width, precision) for width in arguments.width for precision in arguments.precision]
+    own = [
+        way_of(width, precision, compiled=compiled)
+        for width in arguments.width
+        for precision in arguments.precision
+        for compiled in ((False, True) if arguments.compiled else (False,))
+    ]
     ways = [(method, way) for method in methods for way in (own if method == "ours" else [""])]
     return [(case, seed, *way) for seed in range(arguments.seeds) for case in cases for way in ways]
 
@@ -124,9 +129,7 @@ def run_one(trial: Trial, seed: int, method_and_way: tuple[str, str], arguments:
     options = DipOptions(stopping=arguments.stopping, seed=seed, max_iterations=arguments.max_iterations)
     if method == "ours":
         how = {"device": arguments.device, "every": arguments.every, "beyond": arguments.beyond}
-        width, _, precision = way.partition(" ")
-        options = dataclasses.replace(options, width=cast(Width, width), precision=cast(Precision, precision or "fp32"))
-        return run_ours(trial, options, **how, on_progress=spoken())
+        return run_ours(trial, with_way(options, way), **how, on_progress=spoken())
     return run_peer(trial, options, arguments.peer_iterations, arguments.every), None
 
 
@@ -194,6 +197,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
         default=["fp32"],
         help=f"of ours, comma-separated, of: {','.join(PRECISIONS)}; all but fp32 on a GPU only",
     )
+    add("--compiled", action="store_true", help="ours through torch.compile too; on a GPU only")
     add("--stopping", default="auto", help="our policy")
     add("--max-iterations", type=positive, help="of our loop; the preset's if left out")
     add("--peer-iterations", type=positive, default=2500, help="of deepinv's loop")
@@ -226,7 +230,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     if "ours" in arguments.methods:  # refused now, not after hours of other fits
         for precision in arguments.precision:
-            dip_device(arguments.device, precision)
+            dip_device(arguments.device, precision, compiled=arguments.compiled)
         DipOptions(stopping=arguments.stopping, max_iterations=arguments.max_iterations)
     for folder in (arguments.ledger.parent, arguments.strips):
         folder.mkdir(parents=True, exist_ok=True)

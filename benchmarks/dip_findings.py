@@ -75,11 +75,11 @@ def add_figures(rows: Sequence[Row], findings: Findings) -> None:
 
 
 def _add_precisions(rows: Sequence[Row], findings: Findings) -> None:
-    """What a precision other than fp32 costs at the automatic stop, and what it saves. Single fits differ by chance: means."""
+    """What another precision than fp32, or compiling, costs at the automatic stop, and saves; means, since single fits differ."""
     ends = {(row.case, row.seed, row.settings): row for row in rows if row.method == AUTOMATIC_STOP}
     pairs: dict[str, list[tuple[Row, Row]]] = {}
     for (case, seed, way), row in ends.items():
-        width, _, precision = way.partition(" ")
+        width, _, precision = way.replace(" ", "_").partition("_")
         if precision and (full := ends.get((case, seed, width))) is not None:
             pairs.setdefault(precision, []).append((full, row))
     for precision, some in pairs.items():

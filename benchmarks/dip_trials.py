@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,9 +30,16 @@ Told = Callable[[FitProgress], None]
 Clock = Callable[[], float]
 
 
-def way_of(width: Width, precision: Precision) -> str:
-    """How rows name a fit of ours: "draft", "draft bf16"."""
-    return width if precision == "fp32" else f"{width} {precision}"
+def way_of(width: Width, precision: Precision, *, compiled: bool = False) -> str:
+    """How rows name a fit of ours: "draft", "draft bf16", "draft bf16 compiled"."""
+    return " ".join([width, *([] if precision == "fp32" else [precision]), *(["compiled"] if compiled else [])])
+
+
+def with_way(options: DipOptions, way: str) -> DipOptions:
+    """The options of a fit that way_of() names so."""
+    width, *others = way.split()
+    precision = next((word for word in others if word != "compiled"), "fp32")
+    return replace(options, width=cast(Width, width), precision=cast(Precision, precision), compiled="compiled" in others)
 
 
 def clock_of(device: str) -> Clock:
@@ -122,7 +130,7 @@ def run_ours(
     if chosen.stopping == "discrepancy" and sigma is None:
         known = None if trial.known is None else torch.from_numpy(trial.known)[None]
         sigma = noise_level(problem.measured[0], known)
-    where = dip_device(device, chosen.precision)
+    where = dip_device(device, chosen.precision, compiled=chosen.compiled)
     others = {name: new_policy(name, chosen, preset, sigma) for name in OTHER_POLICIES if name != chosen.stopping}
     looking = {"every": every, "beyond": beyond, "clock": clock_of(where.type)}
     warm_up(where)
@@ -145,7 +153,7 @@ def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> tuple[list[R
     if watched.peak is None or watched.automatic.chosen is None:
         raise ValueError("nothing was scored; pass an --every below --max-iterations")
     found, iteration, seconds, image = watched.peak
-    name, seed, settings = trial.case.name, options.seed, way_of(options.width, options.precision)
+    name, seed, settings = trial.case.name, options.seed, way_of(options.width, options.precision, compiled=options.compiled)
     oracle = Row(name, seed, ORACLE, found, trial.ssim(image), iteration, round(seconds, 2), "", settings, watched.curve)
     candidates = {AUTOMATIC_STOP: watched.automatic, **{asked_only(name): other for name, other in watched.others.items()}}
     stops = [stop_row(method, candidate, trial, options) for method, candidate in candidates.items()]
@@ -165,7 +173,7 @@ def stop_row(method: str, candidate: Candidate, trial: Trial, options: DipOption
     if not candidate.stopped and iterations != options.max_iterations:
         return None
     facts = trial.psnr(result), trial.ssim(result), iterations, round(seconds, 2)
-    settings = way_of(options.width, options.precision)
+    settings = way_of(options.width, options.precision, compiled=options.compiled)
     return Row(trial.case.name, options.seed, method, *facts, candidate.stopped or "max_iterations", settings)
 
 

@@ -74,6 +74,9 @@ GATES: tuple[Gate, ...] = (
     Gate("dip", "inpaint_over_opencv_least", "at least", 0.0, "dB", "must"),
     Gate("dip", "tf32_loss_mean", "at most", 0.1, "dB", "must"),
     Gate("dip", "bf16_loss_mean", "at most", 0.1, "dB", "must"),
+    Gate("dip", "compiled_loss_mean", "at most", 0.1, "dB", "must"),
+    Gate("dip", "tf32_compiled_loss_mean", "at most", 0.1, "dB", "must"),
+    Gate("dip", "bf16_compiled_loss_mean", "at most", 0.1, "dB", "must"),
     Gate("dip", "deepinv_seconds_over_ours_least", "at least", 1.0, "x", "must"),
     *(
         Gate("unir", f"{corruption}_{figure}", "at least", 0.0, "dB", "must")

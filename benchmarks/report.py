@@ -16,6 +16,7 @@ ORDER = {
     "tiling": "Exact tiles: `python benchmarks/tiling.py`",
     "memory": "Peak memory: `python benchmarks/memory.py`",
     "dip": "Deep Image Prior: `python benchmarks/dip.py`",
+    "noise-level": "Estimated noise: `python benchmarks/noise_level.py`",
     "unir": "UNIR: `python benchmarks/unir.py`",
     "filling": "Lost pixels: `python benchmarks/filling.py`",
     "gigapixel": "Huge images: `python -m benchmarks.gigapixel`",

@@ -63,7 +63,7 @@ class DipImages:
         self._task, self._options = cast(DipTask, task), with_wishes(options)
         chosen_preset(self._task, self._options)
         operator_of(self._task, self._options)
-        self._device = str(dip_device(device, self._options.precision))
+        self._device = str(dip_device(device, self._options.precision, compiled=self._options.compiled))
         if threads is not None:
             torch.set_num_threads(threads)
         load_optimizer()

@@ -65,7 +65,7 @@ def restore_planes(
     Raises OptionsError, MaskError (a tile without a known pixel), DeviceUnavailableError, DeviceMemoryError.
     """
     began = time.perf_counter()
-    where = dip_device(device, options.precision)
+    where = dip_device(device, options.precision, compiled=options.compiled)
     with callbacks_errors(), unaffected(where), errors_translated((planes.shape[1], planes.shape[2])):
         job = _Job(task, planes, options, known=known, device=where, watch=watch or Watch())
         fits = job.run(began, start)

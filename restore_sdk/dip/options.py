@@ -51,6 +51,7 @@ class DipOptions:
     overlap         of neighbouring tiles, measured pixels; a wide kernel makes it wider
     batch           tiles fitted at once
     precision       "tf32" and "bf16" work on GPUs only
+    compiled        pass the network through torch.compile, on GPUs only: the first iteration then takes up to minutes
     """
 
     width: Width = "balanced"
@@ -73,6 +74,7 @@ class DipOptions:
     overlap: int = 48
     batch: int = 4
     precision: Precision = "fp32"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.scale, Integral) and not isinstance(self.scale, bool):
@@ -98,6 +100,7 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "stopping": get_args(Stopping),
     "scale": SCALES,
     "precision": get_args(Precision),
+    "compiled": (False, True),
 }
 _LIMITS: Mapping[str, tuple[type, float, float, str]] = {
     "sigma": (float, 0.0, 1.0, ", white = 1"),

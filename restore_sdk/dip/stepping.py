@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
@@ -94,6 +94,7 @@ class Stepper:
         rate = torch.tensor(self._rate, device=self._device) if on_gpu else self._rate
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, fused=on_gpu, capturable=on_gpu)
         self._replayed = Replayed(self._device) if on_gpu else None
+        self._forward = compiled(self.network) if self._options.compiled else self.network
         self._constants = self.problem.constants()  # a captured step knows where they lie
 
     def _iterate(self, *, coarse: bool = False) -> tuple[Tensor, Tensor]:
@@ -107,11 +108,17 @@ class Stepper:
     def _made(self, given: Tensor, *, coarse: bool) -> Tensor:
         half = self._options.precision == "bf16"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
-            made = self.network(given)
+            made = self._forward(given)
         made = made.float().view(self.network.copies, -1, *made.shape[2:])
         if coarse:
             made = doubled(made, "bilinear")
         return cast(Tensor, made[:, :, : self.problem.shape[1], : self.problem.shape[2]])
+
+
+def compiled(network: SkipNetwork) -> Callable[[Tensor], Tensor]:
+    """The network, compiled for one shape when it is first called, its backward pass then too: both before the step is captured.
+    The weights stay the network's own."""
+    return cast(Callable[[Tensor], Tensor], torch.compile(network, dynamic=False))
 
 
 def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[None]:

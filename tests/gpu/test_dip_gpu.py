@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sysconfig
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,7 +17,7 @@ from restore_sdk.dip.options import DipOptions  # noqa: E402
 from restore_sdk.dip.presets import chosen_preset  # noqa: E402
 from restore_sdk.dip.problem import pose  # noqa: E402
 from restore_sdk.dip.results import DipOutcome  # noqa: E402
-from restore_sdk.dip.stepping import Stepper  # noqa: E402
+from restore_sdk.dip.stepping import Stepper, arithmetic  # noqa: E402
 from restore_sdk.options import DipTask  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU that PyTorch can use")]
@@ -70,6 +74,23 @@ def test_first_iterations_are_those_of_the_cpu() -> None:
 def test_denoising_gains(precision: str) -> None:
     noisy = -10 * np.log10(np.mean((NOISY - CLEAN) ** 2))
     assert psnr(fit(max_iterations=600, precision=precision)) > noisy + 6
+
+
+@pytest.mark.filterwarnings("default")  # PyTorch's own, of its compiler
+@pytest.mark.skipif(shutil.which("gcc") is None and shutil.which("clang") is None, reason="Triton needs gcc or clang")
+@pytest.mark.skipif(not Path(sysconfig.get_path("include"), "Python.h").exists(), reason="Triton needs Python's headers")
+def test_a_compiled_network_is_captured_and_gains() -> None:
+    pytest.importorskip("triton", reason="torch.compile needs Triton")
+    options = DipOptions(width="draft", compiled=True)
+    problem = pose("dip-denoise", torch.from_numpy(NOISY), options)
+    stepper = Stepper(problem, chosen_preset("dip-denoise", options), options, [0], device=torch.device("cuda:0"))
+    with arithmetic(torch.device("cuda:0"), "fp32"):
+        for _ in range(WARM_UPS + 1):
+            stepper.step()
+    assert stepper._replayed is not None
+    assert stepper._replayed.captured
+    noisy = -10 * np.log10(np.mean((NOISY - CLEAN) ** 2))
+    assert psnr(fit(max_iterations=600, compiled=True)) > noisy + 6
 
 
 def test_tiles_stop_and_make_room() -> None:

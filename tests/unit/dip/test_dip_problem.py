@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from restore_sdk.degradations import Downsample, GivenBlur, GivenMask, Identity
-from restore_sdk.dip.noise_level import noise_level
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.problem import operator_of, pose, reach, stacked
 from restore_sdk.errors import OptionsError
@@ -121,21 +119,3 @@ def test_selecting_and_stacking_are_inverse() -> None:
     assert both.count == 2
     assert torch.equal(both.measured, torch.cat([problems[2].measured, problems[0].measured]))
     assert torch.equal(both.theta.values["keep"], torch.cat([problems[n].theta.values["keep"] for n in (2, 0)]))
-
-
-@pytest.mark.parametrize("sigma", [5, 25, 50])
-def test_noise_level_of_a_smooth_image(sigma: float) -> None:
-    rows, columns = np.mgrid[0:96, 0:128]
-    smooth = np.stack([0.5 + 0.4 * np.sin(rows / 19 + phase) * np.cos(columns / 23) for phase in range(3)])
-    noisy = smooth + np.random.default_rng(0).normal(0, sigma / 255, smooth.shape)
-    assert 255 * noise_level(torch.from_numpy(noisy)) == pytest.approx(sigma, rel=0.06)
-
-
-def test_noise_level_looks_at_known_pixels_only() -> None:
-    noisy = torch.from_numpy(np.random.default_rng(0).normal(0.5, 0.1, (1, 64, 64)))
-    known = torch.ones(1, 64, 64, dtype=torch.bool)
-    known[:, :, 32:] = False
-    spoiled = torch.where(known, noisy, torch.rand(1, 64, 64) * 50)
-    assert noise_level(spoiled, known) == pytest.approx(0.1, rel=0.1)
-    assert noise_level(spoiled, torch.zeros_like(known)) == 0
-    assert noise_level(torch.zeros(3, 1, 9)) == 0

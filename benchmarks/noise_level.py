@@ -1,0 +1,76 @@
+"""How near the estimate of the noise comes that `dip-denoise` stops by, beside the usual median of all Haar coefficients.
+
+Protocol: whole test pictures with white Gaussian noise, of 8 bits, so clipped. The truth is what a perfect fit would leave: the
+root mean square of noisy minus clean. Errors are relative to it: their root mean square over pictures, and the mean.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist, fmean
+
+import torch
+from torch import Tensor
+
+from benchmarks.arguments import Findings, exit_with, finish, parser, positive
+from benchmarks.images import DEFAULT_DATA, Sample, add_noise, as_bytes, as_float, evenly, find_samples, read_pixels
+from benchmarks.machine import host_facts
+from benchmarks.schema import Model
+from restore_sdk.dip.noise_level import noise_level
+
+Estimate = Callable[[Tensor], float]
+SIGMAS = [5.0, 10.0, 25.0, 50.0]
+SEED = 3_000_017
+
+
+def median_of_all(image: Tensor) -> float:
+    """The channel with the least median of absolute diagonal Haar coefficients, over that of a standard normal."""
+    corners = image[:, 1:, 1:] - image[:, :-1, 1:] - image[:, 1:, :-1] + image[:, :-1, :-1]
+    return float((corners.abs() / 2).flatten(1).median(1).values.min()) / NormalDist().inv_cdf(0.75)
+
+
+METHODS: Mapping[str, Estimate] = {"ours": noise_level, "median_of_all": median_of_all}
+
+
+def errors(samples: Sequence[Sample], sigma: float) -> dict[str, list[float]]:
+    """Of each method, for each picture: its estimate over the truth, less 1."""
+    found: dict[str, list[float]] = {name: [] for name in METHODS}
+    for sample in samples:
+        if sample.clean is None:
+            continue
+        clean = as_float(read_pixels(sample.clean))
+        noisy = as_float(as_bytes(add_noise(clean, sigma, SEED + sample.index)))
+        truth = float(((noisy - clean) ** 2).mean() ** 0.5)
+        planes = torch.from_numpy(noisy).permute(2, 0, 1).contiguous()
+        for name, estimate in METHODS.items():
+            found[name].append(estimate(planes) / truth - 1)
+    return found
+
+
+def add_figures(title: str, found: Mapping[str, Sequence[float]], findings: Findings) -> None:
+    """In per cent."""
+    for name, some in found.items():
+        findings.add(f"{title}_{name}_rms", 100 * fmean(error**2 for error in some) ** 0.5, "%")
+        findings.add(f"{title}_{name}_mean", 100 * fmean(some), "%")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    options = parser(__doc__.partition("\n")[0] if __doc__ else None)
+    options.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of the data sets")
+    options.add_argument("--sets", nargs="+", default=["cbsd68", "kodak24"])
+    options.add_argument("--limit", type=positive, help="pictures of each set; all by default")
+    arguments = options.parse_args(words)
+    torch.set_num_threads(arguments.threads)
+    findings, began = Findings(settings={"sigmas": SIGMAS}), time.perf_counter()
+    for name in arguments.sets:
+        samples = evenly(find_samples(name, arguments.data), arguments.limit)
+        for sigma in SIGMAS if samples else ():
+            add_figures(f"{name}_{sigma:g}", errors(samples, sigma), findings)
+    findings.notes.append(f"{time.perf_counter() - began:.0f} s for everything")
+    return finish("noise-level", arguments, findings, host_facts(arguments.threads), Model(name="no model", sha256=""))
+
+
+if __name__ == "__main__":
+    exit_with(main)
