@@ -14,10 +14,9 @@ from torch import Tensor
 from benchmarks.dip_cases import SCALE, Trial
 from benchmarks.images import FloatPixels
 from benchmarks.peers.deep_image_prior import run_deepinv
-from restore_sdk.dip.choosing import chosen_stopping, new_policy
+from restore_sdk.dip.choosing import chosen_stopping, new_policy, noise_of
 from restore_sdk.dip.devices import dip_device
 from restore_sdk.dip.fit import Fit, FitLimits
-from restore_sdk.dip.noise_level import noise_level
 from restore_sdk.dip.options import DipOptions, Precision, Stopping, Width
 from restore_sdk.dip.presets import chosen_preset
 from restore_sdk.dip.problem import Problem, pose
@@ -126,15 +125,13 @@ def run_ours(
     task = trial.case.task
     chosen = replace(options, stopping=chosen_stopping(task, options), scale=SCALE, kernel=trial.case.kernel)
     preset, problem = chosen_preset(task, chosen), posed(trial, chosen)
-    sigma = options.sigma
-    if chosen.stopping == "discrepancy" and sigma is None:
-        known = None if trial.known is None else torch.from_numpy(trial.known)[None]
-        sigma = noise_level(problem.measured[0], known)
+    known = None if trial.known is None else torch.from_numpy(trial.known)[None]
+    noise = noise_of(task, chosen, problem.measured[0], known) if chosen.stopping == "discrepancy" else None
     where = dip_device(device, chosen.precision, compiled=chosen.compiled)
-    others = {name: new_policy(name, chosen, preset, sigma) for name in OTHER_POLICIES if name != chosen.stopping}
+    others = {name: new_policy(name, chosen, preset, noise) for name in OTHER_POLICIES if name != chosen.stopping}
     looking = {"every": every, "beyond": beyond, "clock": clock_of(where.type)}
     warm_up(where)
-    watched = Watched(new_policy(chosen.stopping, chosen, preset, sigma), others, trial, **looking)  # type: ignore[arg-type]
+    watched = Watched(new_policy(chosen.stopping, chosen, preset, noise), others, trial, **looking)  # type: ignore[arg-type]
     limits = FitLimits(None, lambda: False, on_progress)
     Fit(problem, preset, chosen, [watched], indices=[0], device=where, limits=limits).run()
     return rows_of(watched, trial, replace(chosen, max_iterations=preset.iterations))

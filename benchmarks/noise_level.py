@@ -31,7 +31,7 @@ def median_of_all(image: Tensor) -> float:
     return float((corners.abs() / 2).flatten(1).median(1).values.min()) / NormalDist().inv_cdf(0.75)
 
 
-METHODS: Mapping[str, Estimate] = {"ours": noise_level, "median_of_all": median_of_all}
+METHODS: Mapping[str, Estimate] = {"ours": lambda image: noise_level(image).sigma, "median_of_all": median_of_all}
 
 
 def errors(samples: Sequence[Sample], sigma: float) -> dict[str, list[float]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from torch import Tensor
+
+from restore_sdk.dip.noise_level import noise_level
 from restore_sdk.dip.options import DipOptions, Stopping
 from restore_sdk.dip.presets import Preset
 from restore_sdk.dip.stopping import (
@@ -16,6 +20,14 @@ from restore_sdk.dip.stopping import (
     WindowedVariancePolicy,
 )
 from restore_sdk.options import DipTask
+
+
+class Noise(NamedTuple):
+    """`sigma` is what was given, or estimated; `white` what was estimated of white noise, infinite where that is not sure."""
+
+    sigma: float
+    white: float = math.inf
+
 
 Chosen = Literal["wmv", "emv", "discrepancy", "held-out", "none"]
 AUTOMATIC: Mapping[DipTask, Chosen] = {
@@ -37,14 +49,21 @@ def chosen_stopping(task: DipTask, options: DipOptions) -> Stopping:
     return AUTOMATIC[task] if options.stopping == "auto" else options.stopping
 
 
-def new_policy(name: Stopping, options: DipOptions, preset: Preset, sigma: float | None, *, holds_out: bool = True) -> Policy:
-    """A fresh policy for one fit. WMV stands in where one has nothing to go by: `sigma`, which the discrepancy is held against,
-    is next to nothing, or too little is known to keep anything out of the loss (`holds_out` False)."""
+def noise_of(task: DipTask, options: DipOptions, measured: Tensor, known: Tensor | None) -> Noise:
+    """The noise in a measured image (C, H, W) that a fit is held against. known: (1, H, W) bool, or None for all of it."""
+    found = noise_level(measured, known)
+    sure = task == "dip-denoise" and found.white  # elsewhere a wrong kernel may leave more than the noise
+    return Noise(found.sigma if options.sigma is None else options.sigma, found.sigma if sure else math.inf)
+
+
+def new_policy(name: Stopping, options: DipOptions, preset: Preset, noise: Noise | None, *, holds_out: bool = True) -> Policy:
+    """A fresh policy for one fit. WMV stands in where one has nothing to go by: the noise that the discrepancy is held against is
+    next to nothing, or too little is known to keep anything out of the loss (`holds_out` False)."""
     patience = min(PATIENCE, preset.iterations) if options.patience is None else options.patience
     windowed = WindowedVariancePolicy(WINDOW, patience)
     least = LEAST_NOISE if not options.sigma else 0.0  # who gives one means it
-    if name == "discrepancy" and sigma is not None and sigma >= max(least, SMALLEST):
-        return DiscrepancyPolicy(sigma, TAU, fallback=windowed)
+    if name == "discrepancy" and noise is not None and noise.sigma >= max(least, SMALLEST):
+        return DiscrepancyPolicy(noise.sigma, TAU, fallback=windowed, white=noise.white)
     if name == "emv":
         return ExponentialVariancePolicy(RATE, patience)
     if name == "held-out" and holds_out:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from restore_sdk.dip.choosing import chosen_stopping, new_policy
+from restore_sdk.dip.choosing import Noise, chosen_stopping, new_policy, noise_of
 from restore_sdk.dip.devices import callbacks_errors, dip_device, errors_translated, unaffected, untranslated
 from restore_sdk.dip.fit import Fit, FitLimits
-from restore_sdk.dip.noise_level import noise_level
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.presets import chosen_preset
 from restore_sdk.dip.problem import Problem, operator_of, pose, reach, stacked
@@ -70,7 +69,8 @@ def restore_planes(
         job = _Job(task, planes, options, known=known, device=where, watch=watch or Watch())
         fits = job.run(began, start)
         image, variance = job.assemble([fit.image for fit in fits]), job.assemble([fit.variance for fit in fits])
-    return DipOutcome(image, variance, tuple(fits), time.perf_counter() - began, str(job.device), job.sigma)
+    sigma = None if job.noise is None else job.noise.sigma
+    return DipOutcome(image, variance, tuple(fits), time.perf_counter() - began, str(job.device), sigma)
 
 
 class _Job:
@@ -96,7 +96,7 @@ class _Job:
         self._scale = options.scale if task == "dip-super-resolve" else 1
         self._tiles = tiles_of(planes.shape[1], planes.shape[2], task, options)
         self._check_known()
-        self.sigma = self._noise() if self._options.stopping == "discrepancy" else None
+        self.noise = self._noise() if self._options.stopping == "discrepancy" else None
 
     def run(self, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
         """Fits of all tiles, in their order."""
@@ -143,7 +143,7 @@ class _Job:
         if not first and (over or self._cancelled()):  # the first group always has a result of its own
             return [first_guess(problem, self._scale) for problem in problems]
         policies = [
-            new_policy(self._options.stopping, self._options, self._preset, self.sigma, holds_out=bool(problem.held_out.any()))
+            new_policy(self._options.stopping, self._options, self._preset, self.noise, holds_out=bool(problem.held_out.any()))
             for problem in problems
         ]
         chosen = None if start is None else [start[index] for index in group]
@@ -193,10 +193,8 @@ class _Job:
                     f"nothing is known in the tile of {size} pixels at {place}; pass a larger tile, DipOptions(tile=...)"
                 )
 
-    def _noise(self) -> float:
-        if self._options.sigma is not None:
-            return self._options.sigma
-        return noise_level(self._planes, None if self._known is None else self._known[None])
+    def _noise(self) -> Noise:
+        return noise_of(self._task, self._options, self._planes, None if self._known is None else self._known[None])
 
 
 def first_guess(problem: Problem, scale: int) -> FitResult:

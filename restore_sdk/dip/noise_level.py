@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,70 +15,119 @@ _SIDE = 7  # pixels of a patch
 _CENTRE = _SIDE // 2 - 1  # of the 2x2 pixels in the middle of a patch
 _FLAT = 79.3  # 0.99997 quantile of a patch's gradient energy under white noise of variance 1: mean 35, variance 70.5
 _ROUNDS, _SETTLED = 8, 1e-3
+_BANDS = 3  # of brightness at most, as many patches in each: the noise of light grows with it
+_BAND = 10_000  # patches that make a band: with fewer, too few of them are flat
+_SAMPLE = 1 << 16  # patches whose brightness tells where bands begin
 _CLIPPED = 1.55  # of a Gaussian that is cut off at one side with probability p, (1 - p)^1.55 of the variance is left, within 0.02
 
 
-def noise_level(image: Tensor, known: Tensor | None = None) -> float:
-    """Standard deviation of the white noise in an image (C, H, W) of range [0, 1]: the root mean square over all values.
+class NoiseLevel(NamedTuple):
+    """`sigma`: standard deviation of the noise, root mean square over all values. `white`: whether flat patches say so with their
+    gradients too; not so of a camera's noise after JPEG, whose sigma is too low, nor of pure texture."""
+
+    sigma: float
+    white: bool
+
+
+class _Patches(NamedTuple):
+    """Of one channel, by the patch's first corner."""
+
+    coefficients: Tensor  # of the 2x2 pixels in the middle, absolute
+    energies: Tensor  # of the gradients
+    brightness: Tensor
+    left: Tensor  # share of the noise's variance that clipping has left
+    known: Tensor
+    whole: Tensor  # known, and nothing in it is clipped
+
+
+def noise_level(image: Tensor, known: Tensor | None = None) -> NoiseLevel:
+    """The noise in an image (C, H, W) of range [0, 1], in the image's units.
 
     The median of the absolute diagonal Haar coefficients over 0.6745 (Donoho and Johnstone 1994), of those patches only whose
     gradients are no stronger than noise of that level makes them, until both agree (Liu, Tanaka and Okutomi 2013): texture would
-    count as noise. Patches with a value at 0 or 1 say nothing, since noise was cut off there; what they have less of it is then
-    reckoned in. known: (1, H, W) bool, True where a value was measured; what touches another is left out. 0 where fewer than 64
-    coefficients are left.
+    count as noise. Dark, middle and bright patches have levels of their own in
+    images that are not small. Patches with a value at 0 or 1 say nothing, since
+    noise was cut off there; what they have less of it is reckoned in. known: (1, H, W) bool, True where a value was measured;
+    what touches another is left out. 0 where fewer than 64 coefficients are left.
     """
-    if min(image.shape[1:]) < 2:
-        return 0.0
-    squares = []
+    whole = torch.ones_like(image[:1], dtype=torch.bool) if known is None else known
+    medians, squares, agreed = [], [], []
     for channel in image:  # one after the other: what this needs is a few times the size of one
-        whole = torch.ones_like(channel, dtype=torch.bool) if known is None else known[0]
-        clipped = (channel == 0) | (channel == 1)  # floats outside were not
-        level = _channel_level(channel, whole, clipped)
-        squares.append(level**2 * _left_by_clipping(clipped, whole))
-    return math.sqrt(sum(squares) / len(squares))
+        medians.append(_median(channel, whole[0]))
+        if medians[-1] > 0 and min(channel.shape) >= _SIDE:
+            square, share = _of_bands(_patches(channel, whole[0]), medians[-1])
+            squares.append(square)
+            agreed.append(share)
+    if not squares:  # too small, or too little is known
+        return NoiseLevel(min(medians), white=False)
+    return NoiseLevel(math.sqrt(sum(squares) / len(image)), white=2 * sum(agreed) > len(image))
 
 
-def _channel_level(channel: Tensor, known: Tensor, clipped: Tensor) -> float:
-    """Of the noise before it was clipped."""
+def _of_bands(patches: _Patches, median: float) -> tuple[float, float]:
+    """Mean variance of a channel's noise, and the share of bands that agree with themselves. `median`: what stands for them where
+    none does."""
+    levels: list[float | None] = []
+    weights = []
+    for band in _bands(patches.brightness):
+        weights.append(float((patches.left * (band & patches.known)).sum()))
+        chosen = band & patches.whole
+        levels.append(_of_flat_patches(patches.coefficients[chosen], patches.energies[chosen]))
+    sound = [level**2 for level in levels if level is not None]
+    other = sum(sound) / len(sound) if sound else median**2
+    total = sum(weight * (other if level is None else level**2) for weight, level in zip(weights, levels, strict=True))
+    count = int(patches.known.sum())
+    return (total / count if count else other), len(sound) / len(levels)
+
+
+def _of_flat_patches(coefficients: Tensor, energies: Tensor) -> float | None:
+    """The level at which those patches that it explains have that very level, if there is one."""
+    flat, level = coefficients, math.inf
+    for _ in range(_ROUNDS):
+        if len(flat) < _FEWEST:
+            return None
+        before, level = level, float(flat.median()) / _NORMAL
+        if before - level <= _SETTLED * level:
+            break
+        flat = coefficients[energies < _FLAT * level**2]
+    return level if level > 0 else None
+
+
+def _patches(channel: Tensor, known: Tensor) -> _Patches:
+    height, width = (length - _SIDE + 1 for length in channel.shape)
+    inside = slice(_CENTRE, _CENTRE + height), slice(_CENTRE, _CENTRE + width)
+    clipped = (channel == 0) | (channel == 1)  # floats outside were not
+    across, down = ((channel[:, 2:] - channel[:, :-2]) / 2).square_(), ((channel[2:] - channel[:-2]) / 2).square_()
+    patch = _SIDE * _SIDE
+    return _Patches(
+        coefficients=_coefficients(channel)[inside],
+        energies=_sums(across, _SIDE, _SIDE - 2) + _sums(down, _SIDE - 2, _SIDE),
+        brightness=_sums(channel, _SIDE, _SIDE) / patch,
+        left=(1 - _sums(clipped.float(), _SIDE, _SIDE) / patch).clamp_(0, 1).pow_(_CLIPPED),
+        known=known[inside],
+        whole=_all_of(known & ~clipped, _SIDE),
+    )
+
+
+def _bands(brightness: Tensor) -> list[Tensor]:
+    count = min(_BANDS, max(1, brightness.numel() // _BAND))
+    sample = brightness.flatten()[:: max(1, brightness.numel() // _SAMPLE)]
+    edges = [float(edge) for edge in torch.quantile(sample, torch.linspace(0, 1, count + 1, dtype=sample.dtype)[1:-1])]
+    return [(brightness >= low) & (brightness < high) for low, high in zip([-math.inf, *edges], [*edges, math.inf], strict=True)]
+
+
+def _median(channel: Tensor, known: Tensor) -> float:
+    """The level by all coefficients, texture or not; 0 where there are too few."""
+    if min(channel.shape) < 2:
+        return 0.0
+    chosen = _coefficients(channel)[_all_of(known, 2)]
+    return float(chosen.median()) / _NORMAL if len(chosen) >= _FEWEST else 0.0
+
+
+def _coefficients(channel: Tensor) -> Tensor:
+    """Absolute diagonal Haar coefficients, (H - 1, W - 1)."""
     corners = (slice(None, -1), slice(1, None))
     topleft, topright, lowleft, lowright = (channel[rows, columns] for rows in corners for columns in corners)
-    coefficients = (topleft - topright - lowleft + lowright).abs_() / 2
-    usable = _all_of(known, 2)
-    if int(usable.sum()) < _FEWEST:
-        return 0.0
-    level = float(coefficients[usable].median()) / _NORMAL
-    if min(channel.shape) < _SIDE:
-        return level
-    patches = _all_of(known & ~clipped, _SIDE)
-    centre = coefficients[_CENTRE : _CENTRE + patches.shape[0], _CENTRE : _CENTRE + patches.shape[1]][patches]
-    return _of_flat_patches(centre, _gradient_energy(channel)[patches], level)
-
-
-def _of_flat_patches(coefficients: Tensor, energies: Tensor, level: float) -> float:
-    """The level at which those patches that it explains have that very level."""
-    for _ in range(_ROUNDS):
-        flat = coefficients[energies < _FLAT * level**2]
-        if len(flat) < _FEWEST:
-            break
-        before, level = level, float(flat.median()) / _NORMAL
-        if abs(level - before) <= _SETTLED * before:
-            break
-    return level
-
-
-def _gradient_energy(channel: Tensor) -> Tensor:
-    """Sum of the squared central differences inside each patch, (H - 6, W - 6)."""
-    across = ((channel[:, 2:] - channel[:, :-2]) / 2).square_()
-    down = ((channel[2:] - channel[:-2]) / 2).square_()
-    return _sums(across, _SIDE, _SIDE - 2) + _sums(down, _SIDE - 2, _SIDE)
-
-
-def _left_by_clipping(clipped: Tensor, known: Tensor) -> float:
-    """The share of the noise's variance that clipping has left in the known values."""
-    if not bool(known.any()):
-        return 1.0
-    share = functional.avg_pool2d(clipped.float()[None], _SIDE, 1, _SIDE // 2, count_include_pad=False)[0]
-    return float((1 - share).clamp_(0, 1).pow_(_CLIPPED)[known].mean())
+    return (topleft - topright - lowleft + lowright).abs_() / 2
 
 
 def _all_of(wanted: Tensor, side: int) -> Tensor:

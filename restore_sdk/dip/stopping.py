@@ -7,6 +7,7 @@ to the noise; held-out values the moment from which the network predicts values 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from restore_sdk.dip.windows import ExponentialVariance, WindowedVariance
 
 STILL_FALLING = 0.8  # of the residual at the best iterate so far: below it that was no end
+UNFITTED = 1.25  # of the noise's variance: more residual than that is image that is missing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,12 +104,21 @@ class ExponentialVariancePolicy:
 class DiscrepancyPolicy:
     """Stops when the residual has come down to the noise: mean square <= tau * sigma^2 (Morozov). It is averaged over some
     iterations, since single ones jump. An estimate of sigma that is too low is never reached: then the fallback stops, WMV, but
-    not as long as the residual still comes down: iterates may hardly move on the way, while fine texture is not fitted yet."""
+    not as long as the residual still comes down: iterates may hardly move on the way, while fine texture is not fitted yet. Nor
+    does it where it is known that there is less noise than residual: `white`, the sigma of white noise that the image shows."""
 
     score_name = "residual above sigma^2"  # whoever stops
 
-    def __init__(self, sigma: float, tau: float = 1.0, rate: float = 0.1, fallback: WindowedVariancePolicy | None = None) -> None:
+    def __init__(
+        self,
+        sigma: float,
+        tau: float = 1.0,
+        rate: float = 0.1,
+        fallback: WindowedVariancePolicy | None = None,
+        white: float = math.inf,
+    ) -> None:
         self.name = "discrepancy"
+        self._unfitted = UNFITTED * white * white
         self._limit, self._rate, self._mean = tau * sigma * sigma, rate, 0.0
         self._fallback, self._at_best = fallback, float("inf")
 
@@ -123,7 +134,7 @@ class DiscrepancyPolicy:
         if self._fallback is None:
             return Verdict(excess, is_best=True, stop=False)
         other = self._fallback.update(seen)
-        if other.is_best or self._mean < STILL_FALLING * self._at_best:
+        if other.is_best or self._mean < STILL_FALLING * self._at_best or self._mean > self._unfitted:
             if not other.is_best:
                 self._fallback.forget()
             self._at_best = self._mean

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from restore_sdk.dip.noise_level import _CLIPPED, _FLAT, _gradient_energy, noise_level
+from restore_sdk.dip.noise_level import _CLIPPED, _FLAT, _patches
+from restore_sdk.dip.noise_level import noise_level as estimated
 
-SIDE = 128
+SIDE = 192
+
+
+def noise_level(image: torch.Tensor, known: torch.Tensor | None = None) -> float:
+    return estimated(image, known).sigma
 
 
 def noise(sigma: float, *, channels: int = 3, seed: int = 0) -> NDArray[np.float64]:
@@ -30,7 +36,7 @@ def textured(share: float) -> NDArray[np.float64]:
 def test_of_a_smooth_image(sigma: float) -> None:
     """Values outside [0, 1] are what they are."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
-    smooth = np.stack([0.5 + 0.4 * np.sin(rows / 19 + phase) * np.cos(columns / 23) for phase in range(3)])
+    smooth = np.stack([0.5 + 0.4 * np.sin(rows / 29 + phase) * np.cos(columns / 35) for phase in range(3)])
     assert noise_level(torch.from_numpy(smooth + noise(sigma))) == pytest.approx(sigma, rel=0.04)
 
 
@@ -75,7 +81,9 @@ def test_the_share_that_clipping_leaves(mean: float) -> None:
 
 
 def test_patches_of_noise_alone_count_as_flat() -> None:
-    energies = torch.stack([_gradient_energy(torch.from_numpy(noise(1.0, channels=1, seed=seed))[0]) for seed in range(20)])
+    everywhere = torch.ones(SIDE, SIDE, dtype=torch.bool)
+    channels = [torch.from_numpy(noise(1.0, channels=1, seed=seed))[0] for seed in range(20)]
+    energies = torch.stack([_patches(channel, everywhere).energies for channel in channels])
     assert float(energies.mean()) == pytest.approx(35, rel=0.01)
     assert float(energies.var()) == pytest.approx(70.5, rel=0.05)
     assert 1e-6 < float((energies > _FLAT).double().mean()) < 1e-4
@@ -98,3 +106,18 @@ def test_scattered_pixels_without_a_whole_patch_are_enough() -> None:
 
 def test_an_image_smaller_than_a_patch() -> None:
     assert noise_level(torch.from_numpy(0.5 + noise(0.1)[:, :6])) == pytest.approx(0.1, rel=0.2)
+
+
+def test_noise_that_grows_with_the_light() -> None:
+    """Dark, middle and bright thirds with noise of their own."""
+    light, sigma = np.repeat([0.2, 0.5, 0.8], [64, 64, 64]), np.repeat([0.02, 0.04, 0.06], [64, 64, 64])
+    found = estimated(torch.from_numpy(light + sigma * noise(1.0)))
+    assert found.white
+    assert found.sigma == pytest.approx(math.sqrt((4 + 16 + 36) / 3) / 100, rel=0.05)
+
+
+@pytest.mark.parametrize("radius", [1.0, 2.0])
+def test_noise_with_a_grain_is_not_white(radius: float) -> None:
+    grain = cv2.GaussianBlur(noise(0.3).transpose(1, 2, 0), (0, 0), radius).transpose(2, 0, 1)
+    assert not estimated(torch.from_numpy(0.5 + grain)).white
+    assert estimated(torch.from_numpy(0.5 + noise(0.05))).white

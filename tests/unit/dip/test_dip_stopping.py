@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import pytest
 import torch
 
-from restore_sdk.dip.choosing import AUTOMATIC, chosen_stopping, new_policy
+from restore_sdk.dip.choosing import AUTOMATIC, Noise, chosen_stopping, new_policy, noise_of
 from restore_sdk.dip.options import DipOptions
 from restore_sdk.dip.presets import PRESETS
 from restore_sdk.dip.stopping import (
@@ -19,7 +20,7 @@ from restore_sdk.dip.stopping import (
     Policy,
     WindowedVariancePolicy,
 )
-from restore_sdk.options import DIP_TASKS
+from restore_sdk.options import DIP_TASKS, DipTask
 
 IMAGE = torch.zeros(1, 4, 4)
 
@@ -83,11 +84,11 @@ def test_discrepancy_gives_the_network_some_iterations() -> None:
 
 
 def test_discrepancy_that_is_never_reached_leaves_it_to_the_fallback() -> None:
-    policy = DiscrepancyPolicy(sigma=0.001, fallback=HeldOutPolicy(patience=15))
+    policy = DiscrepancyPolicy(sigma=0.001, fallback=WindowedVariancePolicy(window=10, patience=20))
     assert policy.name == "discrepancy"
-    errors = [abs(n - 40) / 40 + 0.1 for n in range(1, 100)]
-    assert run(policy, [seen(n, held_out=error) for n, error in enumerate(errors, 1)]) == (40, 55)
-    assert policy.name == "held-out"
+    best, stop = run(policy, wandering(80))
+    assert (policy.name, stop - best) == ("wmv", 20)
+    assert best == pytest.approx(85, abs=2)
 
 
 def test_held_out_error_that_rises_ends_the_fit() -> None:
@@ -107,8 +108,8 @@ def test_each_task_has_an_automatic_policy() -> None:
 
 def test_discrepancy_without_noise_gives_way_to_the_variance() -> None:
     preset = PRESETS["denoise"]
-    assert new_policy("discrepancy", DipOptions(), preset, 0.1).name == "discrepancy"
-    assert new_policy("discrepancy", DipOptions(), preset, 0.001).name == "wmv"
+    assert new_policy("discrepancy", DipOptions(), preset, Noise(0.1)).name == "discrepancy"
+    assert new_policy("discrepancy", DipOptions(), preset, Noise(0.001)).name == "wmv"
     assert [new_policy(name, DipOptions(), preset, None).name for name in ("emv", "held-out", "none", "wmv")] == [
         "emv",
         "held-out",
@@ -138,8 +139,29 @@ def test_a_calm_time_is_the_end_where_the_residual_hardly_falls() -> None:
     assert 38 <= best <= 45
 
 
+@pytest.mark.parametrize(("white", "ends"), [(0.1, False), (0.62, False), (0.65, True)])
+def test_a_calm_time_is_no_end_above_the_noise_that_is_there(white: float, *, ends: bool) -> None:
+    """Half of the residual is left, 1.25 times what noise of 0.632 makes; what is told may be less than what is there."""
+    policy = DiscrepancyPolicy(sigma=0.1, fallback=WindowedVariancePolicy(window=5, patience=50), white=white)
+    best, stop = run(policy, plateau(lambda n: 0.5 + 0.3**n))
+    assert (policy.name, stop > 0, best < 200) == ("wmv" if ends else "discrepancy", ends, ends)
+
+
+@pytest.mark.parametrize(
+    ("task", "grain", "sure"), [("dip-denoise", 0, True), ("dip-denoise", 2, False), ("dip-deblur", 0, False)]
+)
+def test_noise_that_is_sure_to_be_there(task: DipTask, grain: int, *, sure: bool) -> None:
+    """White noise, and only where nothing but noise is left over."""
+    noisy = 0.5 + 0.1 * torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
+    if grain:
+        noisy = torch.nn.functional.avg_pool2d(noisy[None], 2 * grain + 1, 1, grain)[0]
+    found = noise_of(task, DipOptions(sigma=0.03), noisy, None)
+    assert found == (0.03, pytest.approx(0.1, rel=0.1) if sure else math.inf)
+    assert noise_of(task, DipOptions(), noisy, None).sigma > 0
+
+
 def test_a_small_sigma_that_is_given_counts() -> None:
     given = DipOptions(sigma=1.9 / 255)
-    assert new_policy("discrepancy", given, PRESETS["denoise"], given.sigma).name == "discrepancy"
-    assert new_policy("discrepancy", DipOptions(), PRESETS["denoise"], 1.9 / 255).name == "wmv"
-    assert new_policy("discrepancy", DipOptions(sigma=0.0), PRESETS["denoise"], 0.0).name == "wmv"
+    assert new_policy("discrepancy", given, PRESETS["denoise"], Noise(1.9 / 255)).name == "discrepancy"
+    assert new_policy("discrepancy", DipOptions(), PRESETS["denoise"], Noise(1.9 / 255)).name == "wmv"
+    assert new_policy("discrepancy", DipOptions(sigma=0.0), PRESETS["denoise"], Noise(0.0)).name == "wmv"
