@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.arguments import Findings
 from benchmarks.images import Sample
-from benchmarks.noise_level import add_figures, errors, main, median_of_all
+from benchmarks.noise_level import add_figures, clipped_mean, errors, main, median_of_all
 
 
 def test_both_are_right_on_a_flat_picture(tmp_path: Path) -> None:
@@ -24,6 +24,12 @@ def test_both_are_right_on_a_flat_picture(tmp_path: Path) -> None:
 def test_the_usual_median_by_hand() -> None:
     image = torch.tensor([[0.0, 1.0], [0.0, 3.0]]).expand(3, 2, 2) * torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
     assert median_of_all(image) == pytest.approx(2 / 2 / 0.67449, rel=1e-5)
+
+
+def test_mean_of_clipped_noise() -> None:
+    drawn = torch.randn(200_000, generator=torch.Generator().manual_seed(0)) * 0.3
+    means = [float((clean + drawn).clamp(0, 1).mean()) for clean in (0.0, 0.2, 0.5, 1.0)]
+    assert clipped_mean(torch.tensor([0.0, 0.2, 0.5, 1.0]), 0.3).tolist() == pytest.approx(means, abs=0.002)
 
 
 def test_figures_in_per_cent() -> None:
