@@ -1,7 +1,8 @@
 """How near the estimate of the noise comes that `dip-denoise` stops by, beside the usual median of all Haar coefficients.
 
 Protocol: whole test pictures with white Gaussian noise, of 8 bits, so clipped. The truth is what a perfect fit would leave: the
-root mean square of the noisy picture less the mean of all such pictures. Errors are relative to it: their root mean square over pictures, and the mean.
+root mean square of the noisy picture less the mean of all such pictures. Errors are relative to it: their root mean square over
+pictures, and the mean.
 """
 
 from __future__ import annotations
