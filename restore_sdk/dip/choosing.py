@@ -51,6 +51,8 @@ def chosen_stopping(task: DipTask, options: DipOptions) -> Stopping:
 
 def noise_of(task: DipTask, options: DipOptions, measured: Tensor, known: Tensor | None) -> Noise:
     """The noise in a measured image (C, H, W) that a fit is held against. known: (1, H, W) bool, or None for all of it."""
+    if options.sigma is not None and task != "dip-denoise":
+        return Noise(options.sigma)
     found = noise_level(measured, known)
     sure = task == "dip-denoise" and found.white  # elsewhere a wrong kernel may leave more than the noise
     return Noise(found.sigma if options.sigma is None else options.sigma, found.sigma if sure else math.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from restore_sdk.dip.choosing import Noise, chosen_stopping, new_policy, noise_of
+from restore_sdk.dip.choosing import chosen_stopping, new_policy, noise_of
 from restore_sdk.dip.devices import callbacks_errors, dip_device, errors_translated, unaffected, untranslated
 from restore_sdk.dip.fit import Fit, FitLimits
 from restore_sdk.dip.options import DipOptions
@@ -20,6 +21,7 @@ from restore_sdk.dip.presets import chosen_preset
 from restore_sdk.dip.problem import Problem, operator_of, pose, reach, stacked
 from restore_sdk.dip.results import NOTHING_TO_FILL, Cancelled, DipOutcome, FitResult, Planes, ProgressCallback, once
 from restore_sdk.dip.stepping import Weights
+from restore_sdk.dip.stopping import Policy
 from restore_sdk.dip.tiles import Tile, cut_up, merged, scaled, trusted
 from restore_sdk.errors import DeviceMemoryError, MaskError, OptionsError
 from restore_sdk.options import DipTask
@@ -69,8 +71,7 @@ def restore_planes(
         job = _Job(task, planes, options, known=known, device=where, watch=watch or Watch())
         fits = job.run(began, start)
         image, variance = job.assemble([fit.image for fit in fits]), job.assemble([fit.variance for fit in fits])
-    sigma = None if job.noise is None else job.noise.sigma
-    return DipOutcome(image, variance, tuple(fits), time.perf_counter() - began, str(job.device), sigma)
+    return DipOutcome(image, variance, tuple(fits), time.perf_counter() - began, str(job.device), job.sigma)
 
 
 class _Job:
@@ -96,7 +97,7 @@ class _Job:
         self._scale = options.scale if task == "dip-super-resolve" else 1
         self._tiles = tiles_of(planes.shape[1], planes.shape[2], task, options)
         self._check_known()
-        self.noise = self._noise() if self._options.stopping == "discrepancy" else None
+        self._sigmas: list[float] = []  # of the tiles that were fitted
 
     def run(self, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
         """Fits of all tiles, in their order."""
@@ -142,10 +143,7 @@ class _Job:
         over = seconds is not None and seconds <= 0
         if not first and (over or self._cancelled()):  # the first group always has a result of its own
             return [first_guess(problem, self._scale) for problem in problems]
-        policies = [
-            new_policy(self._options.stopping, self._options, self._preset, self.noise, holds_out=bool(problem.held_out.any()))
-            for problem in problems
-        ]
+        policies = [self._policy(self._tiles[index], problem) for index, problem in zip(group, problems, strict=True)]
         chosen = None if start is None else [start[index] for index in group]
         tile = problems[0].shape[1:]
         with errors_translated((tile[0], tile[1])):
@@ -193,8 +191,21 @@ class _Job:
                     f"nothing is known in the tile of {size} pixels at {place}; pass a larger tile, DipOptions(tile=...)"
                 )
 
-    def _noise(self) -> Noise:
-        return noise_of(self._task, self._options, self._planes, None if self._known is None else self._known[None])
+    def _policy(self, tile: Tile, problem: Problem) -> Policy:
+        """Each tile is held against the noise of its own."""
+        noise = None
+        if self._options.stopping == "discrepancy":
+            place = (slice(None), tile.rows, tile.columns)
+            noise = noise_of(
+                self._task, self._options, self._planes[place], None if self._known is None else self._known[None][place]
+            )
+            self._sigmas.append(noise.sigma)
+        return new_policy(self._options.stopping, self._options, self._preset, noise, holds_out=bool(problem.held_out.any()))
+
+    @property
+    def sigma(self) -> float | None:
+        """The noise that the fits were held against, root mean square."""
+        return math.sqrt(sum(sigma**2 for sigma in self._sigmas) / len(self._sigmas)) if self._sigmas else None
 
 
 def first_guess(problem: Problem, scale: int) -> FitResult:

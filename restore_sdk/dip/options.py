@@ -51,7 +51,8 @@ class DipOptions:
     overlap         of neighbouring tiles, measured pixels; a wide kernel makes it wider
     batch           tiles fitted at once
     precision       "tf32" and "bf16" work on GPUs only
-    compiled        pass the network through torch.compile, on GPUs only: the first iteration then takes up to minutes
+    compiled        pass the network through torch.compile, on GPUs only; the first iteration takes longer then, up to
+                    minutes, and so does the next after tiles of a group have stopped
     """
 
     width: Width = "balanced"

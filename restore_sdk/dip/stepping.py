@@ -19,6 +19,7 @@ from restore_sdk.dip.problem import Problem
 from restore_sdk.dip.resampling import doubled
 from restore_sdk.dip.snapshots import cut, share, state
 
+SHAPES = 64  # that one process may compile for; PyTorch's own 8 are soon used up by images of several sizes
 Weights = list[Tensor]  # of one network, in the order of its parameters
 
 
@@ -118,6 +119,7 @@ class Stepper:
 def compiled(network: SkipNetwork) -> Callable[[Tensor], Tensor]:
     """The network, compiled for one shape when it is first called, its backward pass then too: both before the step is captured.
     The weights stay the network's own."""
+    torch._dynamo.config.recompile_limit = max(SHAPES, torch._dynamo.config.recompile_limit)  # beyond it nothing is compiled
     return cast(Callable[[Tensor], Tensor], torch.compile(network, dynamic=False))
 
 

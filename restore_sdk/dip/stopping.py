@@ -105,7 +105,8 @@ class DiscrepancyPolicy:
     """Stops when the residual has come down to the noise: mean square <= tau * sigma^2 (Morozov). It is averaged over some
     iterations, since single ones jump. An estimate of sigma that is too low is never reached: then the fallback stops, WMV, but
     not as long as the residual still comes down: iterates may hardly move on the way, while fine texture is not fitted yet. Nor
-    does it where it is known that there is less noise than residual: `white`, the sigma of white noise that the image shows."""
+    does it where the image shows less noise than residual: `white`, its sigma, of white noise. What it would have taken is kept
+    then until the residual has come down so far, which it may never do where the image shows only part of its noise."""
 
     score_name = "residual above sigma^2"  # whoever stops
 
@@ -118,7 +119,7 @@ class DiscrepancyPolicy:
         white: float = math.inf,
     ) -> None:
         self.name = "discrepancy"
-        self._unfitted = UNFITTED * white * white
+        self._unfitted, self._waits = UNFITTED * white * white, False
         self._limit, self._rate, self._mean = tau * sigma * sigma, rate, 0.0
         self._fallback, self._at_best = fallback, float("inf")
 
@@ -134,14 +135,17 @@ class DiscrepancyPolicy:
         if self._fallback is None:
             return Verdict(excess, is_best=True, stop=False)
         other = self._fallback.update(seen)
-        if other.is_best or self._mean < STILL_FALLING * self._at_best or self._mean > self._unfitted:
-            if not other.is_best:
+        begins = self._waits and self._mean <= self._unfitted
+        improves = not self._waits and (other.is_best or self._mean < STILL_FALLING * self._at_best)
+        if begins or improves:
+            if begins or not other.is_best:
                 self._fallback.forget()
-            self._at_best = self._mean
+            self._waits, self._at_best = False, self._mean
             return Verdict(excess, is_best=True, stop=False)
-        if other.stop:
+        self._waits = self._waits or (other.stop and self._mean > self._unfitted)
+        if other.stop and not self._waits:
             self.name = self._fallback.name
-        return Verdict(excess, other.is_best, other.stop)
+        return Verdict(excess, is_best=False, stop=other.stop and not self._waits)
 
 
 class HeldOutPolicy:

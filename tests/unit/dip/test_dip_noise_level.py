@@ -121,3 +121,28 @@ def test_noise_with_a_grain_is_not_white(radius: float) -> None:
     grain = cv2.GaussianBlur(noise(0.3).transpose(1, 2, 0), (0, 0), radius).transpose(2, 0, 1)
     assert not estimated(torch.from_numpy(0.5 + grain)).white
     assert estimated(torch.from_numpy(0.5 + noise(0.05))).white
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_black_and_white_have_what_clipping_left(level: float) -> None:
+    """No patch is without a clipped value, so all coefficients count, which have lost about as much."""
+    noisy = torch.from_numpy(np.clip(level + noise(0.1), 0, 1))
+    assert noise_level(noisy) == pytest.approx(0.1 * math.sqrt(0.5 - 1 / (2 * math.pi)), rel=0.15)
+
+
+def test_a_quiet_part_does_not_speak_for_all() -> None:
+    """Of an image with a single band."""
+    uneven = 0.5 + noise(0.1)[:, :96, :96]
+    uneven[:, :30] = 0.5 + noise(0.03)[:, :30, :96]
+    assert not estimated(torch.from_numpy(uneven)).white
+
+
+def test_bytes_do_not_come_in_steps() -> None:
+    levels = [noise_level(torch.from_numpy(np.rint(128 + noise(sigma)) / 255)) * 255 for sigma in (3.0, 3.2, 3.4, 3.6)]
+    assert levels == pytest.approx([3.0, 3.2, 3.4, 3.6], rel=0.03)
+
+
+def test_a_flat_drawing_has_no_noise() -> None:
+    drawing = np.full((3, SIDE, SIDE), 0.5)
+    drawing[:, 20:90, 30:150] = textured(1.0)[:, 20:90, 30:150]
+    assert estimated(torch.from_numpy(drawing)) == (0.0, False)

@@ -144,7 +144,24 @@ def test_a_calm_time_is_no_end_above_the_noise_that_is_there(white: float, *, en
     """Half of the residual is left, 1.25 times what noise of 0.632 makes; what is told may be less than what is there."""
     policy = DiscrepancyPolicy(sigma=0.1, fallback=WindowedVariancePolicy(window=5, patience=50), white=white)
     best, stop = run(policy, plateau(lambda n: 0.5 + 0.3**n))
-    assert (policy.name, stop > 0, best < 200) == ("wmv" if ends else "discrepancy", ends, ends)
+    assert (policy.name, stop > 0) == ("wmv" if ends else "discrepancy", ends)
+    assert 38 <= best <= 45  # where nothing better comes, the calm time is what counts
+
+
+def test_after_waiting_for_the_noise_calm_times_count_anew() -> None:
+    """The residual comes down to the noise that is there at iteration 150, its mean twenty later, and no further."""
+    policy = DiscrepancyPolicy(sigma=0.1, fallback=WindowedVariancePolicy(window=5, patience=20), white=0.5)
+    best, stop = run(policy, plateau(lambda n: 0.4 if n < 150 else 0.3, length=400))
+    assert policy.name == "wmv"
+    assert 165 <= best <= 175
+    assert stop == best + 20
+
+
+def test_waiting_ends_at_the_noise_that_was_told() -> None:
+    policy = DiscrepancyPolicy(sigma=0.5, fallback=WindowedVariancePolicy(window=5, patience=20), white=0.4)
+    best, stop = run(policy, plateau(lambda n: 0.3 if n < 150 else 0.2, length=400))
+    assert (policy.name, best == stop) == ("discrepancy", True)
+    assert 150 <= stop <= 170
 
 
 @pytest.mark.parametrize(
