@@ -110,7 +110,8 @@ class FitResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DipOutcome:
-    """One image, put together from its fits. `sigma` is the noise that the discrepancy was held against, given or estimated."""
+    """One image, put together from its fits. `sigma` is the noise that the discrepancy was held against, given or estimated; the
+    root mean square of the estimates where there are tiles."""
 
     image: Planes
     variance: Planes
