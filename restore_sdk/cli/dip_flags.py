@@ -65,7 +65,7 @@ ScaleFactor: TypeAlias = Annotated[
 WidthFlag: TypeAlias = Annotated[
     WidthChoice | None,
     typer.Option(
-        "--width", help="Of the network: an iteration of quality takes six times the draft's time.", rich_help_panel=PANEL
+        "--width", help="Of the network: an iteration of quality takes five times the draft's time.", rich_help_panel=PANEL
     ),
 ]
 StoppingFlag: TypeAlias = Annotated[
