@@ -185,12 +185,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     add("--methods", type=names, default=list(METHODS), help=f"comma-separated, of: {','.join(METHODS)}")
     add("--seeds", type=positive, default=3, help="how many, from 0")
     add("--size", type=side, default=256, help="side of the centre that is cut out, pixels; 0: the whole image")
-    add(
-        "--width",
-        type=names,
-        default=["balanced"],
-        help=f"of ours, comma-separated, of: {','.join(WIDTHS)}",
-    )
+    add("--width", type=names, default=["balanced"], help=f"of ours, comma-separated, of: {','.join(WIDTHS)}")
     add(
         "--precision",
         type=names,
