@@ -51,7 +51,7 @@ def work_of(arguments: argparse.Namespace) -> list[Work]:
     peer_runs = is_installed() and arguments.device == "cpu"  # elsewhere its seconds would not be of the same machine as ours
     methods = [name for name in arguments.methods if name != "deepinv" or peer_runs]
     own = [
-        way_of(width, precision, compiled=compiled)
+        way_of(DipOptions(width=width, precision=precision, compiled=compiled))
         for width in arguments.width
         for precision in arguments.precision
         for compiled in ((False, True) if arguments.compiled else (False,))

@@ -79,9 +79,9 @@ def _add_precisions(rows: Sequence[Row], findings: Findings) -> None:
     ends = {(row.case, row.seed, row.settings): row for row in rows if row.method == AUTOMATIC_STOP}
     pairs: dict[str, list[tuple[Row, Row]]] = {}
     for (case, seed, way), row in ends.items():
-        width, _, precision = way.replace(" ", "_").partition("_")
-        if precision and (full := ends.get((case, seed, width))) is not None:
-            pairs.setdefault(precision, []).append((full, row))
+        width, _, others = way.partition(" ")
+        if others and (full := ends.get((case, seed, width))) is not None:
+            pairs.setdefault(others.replace(" ", "_"), []).append((full, row))
     for precision, some in pairs.items():
         findings.add(f"{precision}_loss_mean", statistics.fmean(full.psnr - row.psnr for full, row in some), "dB")
         an_iteration = [full.seconds / full.iterations / (row.seconds / row.iterations) for full, row in some]

@@ -29,9 +29,10 @@ Told = Callable[[FitProgress], None]
 Clock = Callable[[], float]
 
 
-def way_of(width: Width, precision: Precision, *, compiled: bool = False) -> str:
+def way_of(options: DipOptions) -> str:
     """How rows name a fit of ours: "draft", "draft bf16", "draft bf16 compiled"."""
-    return " ".join([width, *([] if precision == "fp32" else [precision]), *(["compiled"] if compiled else [])])
+    precision = [] if options.precision == "fp32" else [options.precision]
+    return " ".join([options.width, *precision, *(["compiled"] if options.compiled else [])])
 
 
 def with_way(options: DipOptions, way: str) -> DipOptions:
@@ -150,7 +151,7 @@ def rows_of(watched: Watched, trial: Trial, options: DipOptions) -> tuple[list[R
     if watched.peak is None or watched.automatic.chosen is None:
         raise ValueError("nothing was scored; pass an --every below --max-iterations")
     found, iteration, seconds, image = watched.peak
-    name, seed, settings = trial.case.name, options.seed, way_of(options.width, options.precision, compiled=options.compiled)
+    name, seed, settings = trial.case.name, options.seed, way_of(options)
     oracle = Row(name, seed, ORACLE, found, trial.ssim(image), iteration, round(seconds, 2), "", settings, watched.curve)
     candidates = {AUTOMATIC_STOP: watched.automatic, **{asked_only(name): other for name, other in watched.others.items()}}
     stops = [stop_row(method, candidate, trial, options) for method, candidate in candidates.items()]
@@ -170,8 +171,7 @@ def stop_row(method: str, candidate: Candidate, trial: Trial, options: DipOption
     if not candidate.stopped and iterations != options.max_iterations:
         return None
     facts = trial.psnr(result), trial.ssim(result), iterations, round(seconds, 2)
-    settings = way_of(options.width, options.precision, compiled=options.compiled)
-    return Row(trial.case.name, options.seed, method, *facts, candidate.stopped or "max_iterations", settings)
+    return Row(trial.case.name, options.seed, method, *facts, candidate.stopped or "max_iterations", way_of(options))
 
 
 def run_opencv(trial: Trial, seed: int) -> list[Row]:

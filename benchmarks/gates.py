@@ -72,20 +72,17 @@ GATES: tuple[Gate, ...] = (
     Gate("dip", "gap_mean", "at most", 0.5, "dB", "must"),
     Gate("dip", "gap_largest", "at most", 1.2, "dB", "must"),
     Gate("dip", "inpaint_over_opencv_least", "at least", 0.0, "dB", "must"),
-    Gate("noise-level", "cbsd68_5_ours_rms", "at most", 15.0, "%", "must"),
-    Gate("noise-level", "cbsd68_10_ours_rms", "at most", 10.0, "%", "must"),
-    Gate("noise-level", "cbsd68_25_ours_rms", "at most", 5.0, "%", "must"),
-    Gate("noise-level", "cbsd68_50_ours_rms", "at most", 10.0, "%", "must"),
-    Gate("noise-level", "kodak24_5_ours_rms", "at most", 15.0, "%", "must"),
-    Gate("noise-level", "kodak24_10_ours_rms", "at most", 10.0, "%", "must"),
-    Gate("noise-level", "kodak24_25_ours_rms", "at most", 5.0, "%", "must"),
-    Gate("noise-level", "kodak24_50_ours_rms", "at most", 10.0, "%", "must"),
     Gate("dip", "tf32_loss_mean", "at most", 0.1, "dB", "must"),
     Gate("dip", "bf16_loss_mean", "at most", 0.1, "dB", "must"),
     Gate("dip", "compiled_loss_mean", "at most", 0.1, "dB", "must"),
     Gate("dip", "tf32_compiled_loss_mean", "at most", 0.1, "dB", "must"),
     Gate("dip", "bf16_compiled_loss_mean", "at most", 0.1, "dB", "must"),
     Gate("dip", "deepinv_seconds_over_ours_least", "at least", 1.0, "x", "must"),
+    *(
+        Gate("noise-level", f"{name}_{sigma}_ours_rms", "at most", most, "%", "must")
+        for name in ("cbsd68", "kodak24")
+        for sigma, most in ((5, 15.0), (10, 10.0), (25, 5.0), (50, 10.0))
+    ),
     *(
         Gate("unir", f"{corruption}_{figure}", "at least", 0.0, "dB", "must")
         for corruption in ("remove_pixel", "remove_pixel_channel", "convolve_noise", "patch_band")

@@ -21,8 +21,8 @@ _NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 def dip_device(name: str, precision: Precision, *, compiled: bool = False) -> torch.device:
-    """The device for "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N", where such a fit
-    can run. Raises OptionsError, DeviceUnavailableError."""
+    """The device for "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N", where such a fit can
+    run. Raises OptionsError, DeviceUnavailableError."""
     if not isinstance(name, str) or not _NAMES.fullmatch(name):
         raise OptionsError("device", name, "'auto', 'cpu', 'cuda' or 'cuda:N'")
     count = torch.cuda.device_count() if name != "cpu" and torch.cuda.is_available() else 0

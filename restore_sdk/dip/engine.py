@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from restore_sdk.dip.choosing import chosen_stopping, new_policy, noise_of
+from restore_sdk.dip.choosing import Noise, chosen_stopping, new_policy, noise_of
 from restore_sdk.dip.devices import callbacks_errors, dip_device, errors_translated, unaffected, untranslated
 from restore_sdk.dip.fit import Fit, FitLimits
 from restore_sdk.dip.options import DipOptions
@@ -97,7 +97,7 @@ class _Job:
         self._scale = options.scale if task == "dip-super-resolve" else 1
         self._tiles = tiles_of(planes.shape[1], planes.shape[2], task, options)
         self._check_known()
-        self._sigmas: list[float] = []  # of the tiles that were fitted
+        self._noises: dict[int, Noise] = {}  # of the tiles that were fitted
 
     def run(self, began: float, start: Sequence[Weights] | None) -> list[FitResult]:
         """Fits of all tiles, in their order."""
@@ -143,7 +143,7 @@ class _Job:
         over = seconds is not None and seconds <= 0
         if not first and (over or self._cancelled()):  # the first group always has a result of its own
             return [first_guess(problem, self._scale) for problem in problems]
-        policies = [self._policy(self._tiles[index], problem) for index, problem in zip(group, problems, strict=True)]
+        policies = [self._policy(index, problem) for index, problem in zip(group, problems, strict=True)]
         chosen = None if start is None else [start[index] for index in group]
         tile = problems[0].shape[1:]
         with errors_translated((tile[0], tile[1])):
@@ -191,21 +191,22 @@ class _Job:
                     f"nothing is known in the tile of {size} pixels at {place}; pass a larger tile, DipOptions(tile=...)"
                 )
 
-    def _policy(self, tile: Tile, problem: Problem) -> Policy:
+    def _policy(self, index: int, problem: Problem) -> Policy:
         """Each tile is held against the noise of its own."""
-        noise = None
-        if self._options.stopping == "discrepancy":
-            place = (slice(None), tile.rows, tile.columns)
-            noise = noise_of(
-                self._task, self._options, self._planes[place], None if self._known is None else self._known[None][place]
-            )
-            self._sigmas.append(noise.sigma)
-        return new_policy(self._options.stopping, self._options, self._preset, noise, holds_out=bool(problem.held_out.any()))
+        if self._options.stopping == "discrepancy" and index not in self._noises:
+            self._noises[index] = self._noise(self._tiles[index])
+        held_out = bool(problem.held_out.any())
+        return new_policy(self._options.stopping, self._options, self._preset, self._noises.get(index), holds_out=held_out)
+
+    def _noise(self, tile: Tile) -> Noise:
+        known = None if self._known is None else self._known[None, tile.rows, tile.columns]
+        return noise_of(self._task, self._options, self._planes[:, tile.rows, tile.columns], known)
 
     @property
     def sigma(self) -> float | None:
         """The noise that the fits were held against, root mean square."""
-        return math.sqrt(sum(sigma**2 for sigma in self._sigmas) / len(self._sigmas)) if self._sigmas else None
+        squares = [noise.sigma**2 for noise in self._noises.values()]
+        return math.sqrt(sum(squares) / len(squares)) if squares else None
 
 
 def first_guess(problem: Problem, scale: int) -> FitResult:

@@ -54,9 +54,10 @@ def noise_level(image: Tensor, known: Tensor | None = None) -> NoiseLevel:
     whole = torch.ones_like(image[:1], dtype=torch.bool) if known is None else known
     medians, squares, agreed = [], [], []
     for channel in image:  # one after the other, for memory
-        medians.append(_median(channel, whole[0]))
+        coefficients = _coefficients(channel)
+        medians.append(_median(coefficients, whole[0]))
         if medians[-1] > 0 and min(channel.shape) >= _SIDE:
-            square, share = _of_bands(_patches(channel, whole[0]), medians[-1])
+            square, share = _of_bands(_patches(channel, coefficients, whole[0]), medians[-1])
             squares.append(square)
             agreed.append(share)
     if not squares:  # too small, or too little is known
@@ -98,14 +99,14 @@ def _of_flat_patches(coefficients: Tensor, energies: Tensor) -> float | None:
     return level
 
 
-def _patches(channel: Tensor, known: Tensor) -> _Patches:
+def _patches(channel: Tensor, coefficients: Tensor, known: Tensor) -> _Patches:
     height, width = (length - _SIDE + 1 for length in channel.shape)
     inside = slice(_CENTRE, _CENTRE + height), slice(_CENTRE, _CENTRE + width)
     clipped = (channel == 0) | (channel == 1)  # floats outside were not
     across, down = ((channel[:, 2:] - channel[:, :-2]) / 2).square_(), ((channel[2:] - channel[:-2]) / 2).square_()
     patch = _SIDE * _SIDE
     return _Patches(
-        coefficients=_coefficients(channel)[inside],
+        coefficients=coefficients[inside],
         energies=_sums(across, _SIDE, _SIDE - 2) + _sums(down, _SIDE - 2, _SIDE),
         brightness=_sums(channel, _SIDE, _SIDE) / patch,
         left=(1 - _sums(clipped.float(), _SIDE, _SIDE) / patch).clamp_(0, 1).pow_(_CLIPPED),
@@ -121,11 +122,11 @@ def _bands(brightness: Tensor) -> list[Tensor]:
     return [(brightness >= low) & (brightness < high) for low, high in zip([-math.inf, *edges], [*edges, math.inf], strict=True)]
 
 
-def _median(channel: Tensor, known: Tensor) -> float:
+def _median(coefficients: Tensor, known: Tensor) -> float:
     """The level by all coefficients, texture or not; 0 where there are too few."""
-    if min(channel.shape) < 2:
+    if coefficients.numel() < _FEWEST:
         return 0.0
-    chosen = _coefficients(channel)[_all_of(known, 2)]
+    chosen = coefficients[_all_of(known, 2)]
     return float(chosen.median()) / _NORMAL if len(chosen) >= _FEWEST else 0.0
 
 

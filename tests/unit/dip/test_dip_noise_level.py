@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from restore_sdk.dip.noise_level import _CLIPPED, _FLAT, _patches
+from restore_sdk.dip.noise_level import _CLIPPED, _FLAT, _coefficients, _patches
 from restore_sdk.dip.noise_level import noise_level as estimated
 
 SIDE = 192
@@ -83,7 +83,7 @@ def test_the_share_that_clipping_leaves(mean: float) -> None:
 def test_patches_of_noise_alone_count_as_flat() -> None:
     everywhere = torch.ones(SIDE, SIDE, dtype=torch.bool)
     channels = [torch.from_numpy(noise(1.0, channels=1, seed=seed))[0] for seed in range(20)]
-    energies = torch.stack([_patches(channel, everywhere).energies for channel in channels])
+    energies = torch.stack([_patches(channel, _coefficients(channel), everywhere).energies for channel in channels])
     assert float(energies.mean()) == pytest.approx(35, rel=0.01)
     assert float(energies.var()) == pytest.approx(70.5, rel=0.05)
     assert 1e-6 < float((energies > _FLAT).double().mean()) < 1e-4
